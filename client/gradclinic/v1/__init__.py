@@ -1,0 +1,1 @@
+"""The wire contract, generated from proto/gradclinic/v1 by `make proto`; do not edit."""

@@ -1,0 +1,1 @@
+"""ACCEPT: gRPC in, queue out."""

@@ -1,0 +1,1 @@
+"""STORE: what lives in Redis and in the blob store."""

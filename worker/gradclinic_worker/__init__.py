@@ -1,0 +1,1 @@
+"""DIAGNOSE: bytes in, diagnosis out."""

@@ -1,0 +1,166 @@
+"""What one observed run measured: plain records without tensors, the only thing that rules see."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class GradientStatus(enum.Enum):
+    """What became of a parameter's gradient."""
+
+    MISSING = "missing"  # the gradient is None: no path from the loss
+    ZERO = "zero"  # every element is exactly zero
+    NON_FINITE = "non-finite"  # some element is NaN or infinite
+    FLOWING = "flowing"  # finite, some element is not zero
+    FROZEN = "frozen"  # requires_grad is False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of the user's source, as the archive holds it."""
+
+    file: str
+    line: int  # from 1
+    text: str  # without indentation
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Statistics of all elements that passed one place.
+
+    Moments and extremes are of the finite elements; NaN where there are none.
+    """
+
+    count: int
+    nonfinite: int
+    zeros: int
+    mean: float
+    rms: float
+    min: float
+    max: float
+    lowest_exponent: int = 0  # histogram[i] counts |x| in [2**(e+i), 2**(e+i+1)), e = lowest_exponent
+    histogram: tuple[int, ...] = ()  # of an evenly strided sample
+
+    @property
+    def zero_share(self) -> float:
+        """Share of elements that are exactly zero, 0..1; 0 for an empty tensor."""
+        return self.zeros / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The element that did something, for example the first NaN and what it was computed from."""
+
+    index: tuple[int, ...]  # in the tensor; the first number is the sample where the tensor has a batch dimension
+    value: float  # the value there, NaN or infinite
+    operand_values: tuple[float, ...] = ()  # the operands' values at that index, where they have that shape
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One tensor-producing operation of the program, and what was seen there.
+
+    The static half is known from the graph; the measured half is at its
+    default where the site did not run.
+    """
+
+    index: int  # forward (program) order, from 0
+    op: str  # for example `aten::relu`; a `prim::Constant` tensor is a site too
+    module: str  # path as in named_modules(); "" is the root
+    source: SourceLine | None
+    operands: tuple[int, ...]  # sites whose values this op reads, also through containers, views and in-place writes
+    parameters: tuple[str, ...]  # parameters that this op reads directly
+    buffers: tuple[str, ...]  # buffers that it reads directly
+    inputs: tuple[str, ...]  # model inputs that it reads directly
+    reached_by: frozenset[str]  # parameters whose value this value depends on, directly or not
+    constants: dict[str, object] = field(default_factory=dict)  # constant arguments by schema name (int, float, bool, str, None)
+
+    # measured, forward
+    calls: int = 0
+    first_call_order: int = -1  # execution order of the first call among all calls of all sites
+    shape: tuple[int, ...] = ()
+    dtype: str = ""  # for example "float32"
+    is_view: bool = False  # a view or alias of an operand: no statistics of its own
+    requires_grad: bool = False  # at any call
+    grad_enabled: bool = True  # False: it ran inside a no_grad region
+    reaches_loss: bool = False  # static: the loss depends on this value (ignoring differentiability)
+    activation: Statistics | None = None
+    flat_share: float | None = None  # share of elements in the flat region of a saturating op, 0..1
+    dead_unit_share: float | None = None  # share of units (channels, features) off for every sample, 0..1
+    unit_count: int | None = None
+    nonfinite_order: int = -1  # execution order of the first non-finite output, -1: none
+    culprit: Culprit | None = None  # that first non-finite element
+    operands_finite: bool = True  # whether all that this op read was finite when it first gave a non-finite value
+
+    # measured, backward
+    gradient: Statistics | None = None  # of the gradient that arrives at this value, summed over uses; None: nothing arrived
+    gradient_order: int = -1  # order of arrival in the backward pass, from 0
+    gradient_rms_by_call: tuple[float, ...] = ()  # oldest call first
+    gradient_culprit: Culprit | None = None  # first non-finite gradient element
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter and its gradient."""
+
+    name: str  # as in named_parameters()
+    module: str
+    shape: tuple[int, ...]
+    dtype: str
+    requires_grad: bool
+    status: GradientStatus
+    weight: Statistics
+    gradient: Statistics | None  # None: missing
+    read_by: tuple[int, ...]  # sites that read it directly; empty: forward does not touch it
+    aliases: tuple[str, ...] = ()  # further names of the same (tied) parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input, target or buffer."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    statistics: Statistics
+    culprit: Culprit | None = None  # first non-finite element
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss of the run."""
+
+    kind: str  # "functional", "module", "model" or "random_projection"
+    name: str  # torch.nn.functional's name, "" unless functional
+    options: dict[str, object]
+    value: float  # NaN where it could not be computed
+    requires_grad: bool
+    outputs: tuple[int, ...]  # sites whose values the loss (or the projection) reads
+    error: str = ""  # what the loss raised, if it did
+    backward_error: str = ""  # what the backward pass raised, if it did
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the model."""
+
+    path: str
+    kind: str  # original class name, for example "Linear"
+    training: bool
+    parameters: tuple[str, ...]  # names of the parameters it owns itself
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """All that one run measured."""
+
+    sites: tuple[Site, ...]
+    parameters: tuple[Parameter, ...]
+    buffers: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
+    target: tuple[Tensor, ...]
+    loss: Loss
+    modules: tuple[Module, ...]
+    unobserved: tuple[tuple[str, str], ...] = ()  # what, why
+    notes: tuple[str, ...] = ()
