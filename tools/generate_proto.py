@@ -13,10 +13,12 @@ PACKAGE_DOC = '"""The wire contract, generated from proto/gradclinic/v1 by `make
 
 def generate(destination: Path) -> None:
     """Writes the generated package ``gradclinic/v1`` under ``destination``."""
+    scripts = Path(sys.executable).parent  # the plugins of this environment, whatever PATH says
     protos = sorted((ROOT / "proto").glob("gradclinic/v1/*.proto"))
     subprocess.run(
         [
             *(sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT / 'proto'}"),
+            *(f"--plugin={name}={scripts / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")),
             *(f"--python_out={destination}", f"--grpc_python_out={destination}"),
             *(f"--mypy_out=quiet:{destination}", f"--mypy_grpc_out=quiet:{destination}"),
             *map(str, protos),

@@ -1,0 +1,87 @@
+# What can be done with this repository. Each target prepares what it needs; nothing is installed outside the checkout.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PROTO_VENV := build/proto-venv
+PROTO_READY := $(PROTO_VENV)/.ready
+BUF := build/node/node_modules/.bin/buf
+CODE := client store service worker tests tools
+PYTEST := $(PY) -m pytest
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-system lint buf-lint format bench proto proto-check pages clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Prepare the virtual environment .venv (the other targets do it when needed)
+
+demo: $(READY) ## Diagnose two healthy and three broken models on a private stack
+	@$(VENV)/bin/gradclinic demo $(ARGS)
+
+test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cancel -x' narrows them)
+	$(PYTEST) $(ARGS)
+
+test-system: $(READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
+	$(PYTEST) -m system $(ARGS)
+
+lint: $(READY) proto-check ## Check style, types, imports, the contract and what is generated
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(CODE)
+	$(VENV)/bin/lint-imports --no-logo
+	$(PY) tools/generate_finding_pages.py --check
+	@$(MAKE) --no-print-directory buf-lint
+
+buf-lint: ## Check the wire contract with buf (needs node; its absence is an error only where CI is set)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF) && $(BUF) lint proto && echo "buf lint: clean"; \
+	elif [ -n "$$CI" ]; then echo "buf lint: npm is missing, and in CI that is an error"; exit 1; \
+	else echo "buf lint: not run, because npm is missing (install Node.js to check proto/)"; fi
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+bench: $(READY) ## Measure speed and memory (ARGS='--only analysis --smoke' narrows it); writes build/bench.json
+	@PYTHONPATH=tests $(PY) -m bench $(ARGS)
+
+proto: $(PROTO_READY) ## Generate the Python of the wire contract
+	$(PROTO_VENV)/bin/python tools/generate_proto.py
+
+proto-check: $(PROTO_READY)
+	$(PROTO_VENV)/bin/python tools/generate_proto.py --check
+
+pages: $(READY) ## Generate the findings pages of docs/ from the rules
+	$(PY) tools/generate_finding_pages.py
+
+clean: ## Remove what was built, but not .venv
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment holds everything but the code generator; it is made anew when what it holds is declared otherwise.
+$(READY): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing gradclinic with its test and lint tools into $(VENV) (a few minutes the first time)"
+	@$(PY) -m pip install -qq --upgrade 'pip>=25.1'
+	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo]' --group lint --group test
+	@touch $@
+
+$(PY):
+	@sh tools/make_venv.sh $(VENV)
+
+# Old generator, old protobuf: what it writes runs with every newer one. Hence an environment of its own.
+$(PROTO_READY): pyproject.toml tools/make_venv.sh
+	@echo "Installing the code generator into $(PROTO_VENV)"
+	@sh tools/make_venv.sh $(PROTO_VENV)
+	@$(PROTO_VENV)/bin/python -m pip install -qq --upgrade 'pip>=25.1'
+	@$(PROTO_VENV)/bin/python -m pip install -qq --group proto
+	@touch $@
+
+$(BUF): tools/node/package.json
+	@echo "Installing buf into build/node"
+	@mkdir -p build/node && cp tools/node/package.json build/node/
+	@cd build/node && npm install --silent --no-audit --no-fund --no-package-lock
+	@touch $@
