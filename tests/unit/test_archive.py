@@ -1,0 +1,80 @@
+"""Vetting and loading of TorchScript archives."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from gradclinic.v1 import diagnosis_pb2 as pb
+from gradclinic_worker import archive
+from gradclinic_worker.errors import AnalysisError
+
+CPU = torch.device("cpu")
+
+
+class Reads(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.from_file("/etc/hostname", size=1, dtype=torch.float32)
+
+
+def saved(module: torch.nn.Module, folder: Path) -> Path:
+    path = folder / "model.pt"
+    torch.jit.save(torch.jit.script(module), str(path))
+    return path
+
+
+def refusal(path: Path) -> AnalysisError:
+    with pytest.raises(AnalysisError) as caught:
+        archive.load(str(path), device=CPU, field="model")
+    return caught.value
+
+
+def test_an_archive_of_torch_jit_save_is_loaded(tmp_path: Path) -> None:
+    module = archive.load(str(saved(torch.nn.Linear(3, 2), tmp_path)), device=CPU, field="model")
+    assert [name for name, _ in module.named_parameters()] == ["weight", "bias"]
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.touch()
+    error = refusal(path)
+    assert (error.reason, error.field) == (pb.FAILURE_REASON_BAD_ARCHIVE, "model")
+    assert "empty (0 bytes)" in error.message
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: torch.save(torch.nn.Linear(2, 2).state_dict(), path), "written by torch.save"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "this is a pickle"),
+        (lambda path: path.write_bytes(b"\x00" * 1000), "no TorchScript archive"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a/readme.txt", "hello"), "holds no code"),
+    ],
+)
+def test_what_is_no_archive_is_told_what_it_is(write: object, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    write(path)  # type: ignore[operator]  # the cases are plain callables
+    error = refusal(path)
+    assert error.reason == pb.FAILURE_REASON_BAD_ARCHIVE
+    assert said in error.message
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
+    path = saved(torch.nn.Linear(300, 200), tmp_path)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "damaged or truncated" in refusal(path).message
+
+
+def test_an_archive_that_inflates_is_not_opened(tmp_path: Path) -> None:
+    path = saved(torch.nn.Linear(3, 2), tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("model/extra/zeros", bytes(10_000_000))
+    assert "claims to hold" in refusal(path).message
+
+
+def test_an_operator_that_reads_files_is_forbidden(tmp_path: Path) -> None:
+    error = refusal(saved(Reads(), tmp_path))
+    assert error.reason == pb.FAILURE_REASON_FORBIDDEN_OPERATOR
+    assert "torch.from_file" in error.message
+    assert "code/" in error.message
