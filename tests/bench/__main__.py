@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +27,7 @@ BENCHES = ("upload", "latency", "throughput", "analysis")  # modules of this pac
 def main() -> int:
     """Measures what was asked for; the exit status is 1 where an aim was missed and `--strict` was given."""
     options = _options()
+    warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # we know, see docs/decisions
     console = Console(width=max(100, Console().width))
     rows: list[Measured] = []
     for name in options.only or BENCHES:

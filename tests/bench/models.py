@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ class GPT2Tokens(nn.Module):
                 resid_pdrop=0.0,
                 embd_pdrop=0.0,
                 attn_pdrop=0.0,
+                bos_token_id=0,
+                eos_token_id=0,
             )
         )
 
@@ -87,8 +90,9 @@ def save_mlp(folder: Path) -> Saved:
 
 def _save_traced(folder: Path, build: Callable[[], nn.Module], inputs: torch.Tensor, target: torch.Tensor) -> Saved:
     torch.manual_seed(0)
-    model = build().train()
-    return _save(folder, torch.jit.trace(model, (inputs,), check_trace=False), inputs, target)
+    with warnings.catch_warnings(action="ignore"):  # what transformers and tracing have to say is not our subject
+        traced = torch.jit.trace(build().train(), (inputs,), check_trace=False)
+    return _save(folder, traced, inputs, target)
 
 
 def _save(folder: Path, model: torch.jit.ScriptModule, inputs: torch.Tensor, target: torch.Tensor) -> Saved:
