@@ -1,0 +1,1 @@
+"""Healthy and faulty models, with what a diagnosis must say of each: `make zoo`."""
