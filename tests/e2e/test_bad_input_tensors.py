@@ -1,0 +1,103 @@
+"""Inputs, targets and losses that do not fit: each gets an error or a finding of its own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gradclinic import BadCall, Client, DiagnosisFailed, InvalidRequest
+
+pytestmark = pytest.mark.usefixtures("next_job_runs")
+
+
+def failure(client: Client, model: nn.Module, inputs: object, **options: object) -> DiagnosisFailed:
+    with pytest.raises(DiagnosisFailed) as caught:
+        client.diagnose(model, inputs, wait=30, **options)  # type: ignore[arg-type]  # tests pass what does not fit
+    return caught.value
+
+
+def test_too_many_inputs(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    failed = failure(client, torch.jit.script(mlp), (inputs, inputs))
+    assert ("BAD_INPUTS", "inputs") == (failed.reason, failed.field)
+    assert "forward takes 1 argument" in failed.message
+
+
+def test_too_few_inputs(client: Client) -> None:
+    failed = failure(client, nn.Bilinear(4, 4, 2), torch.ones(8, 4))
+    assert ("BAD_INPUTS", "inputs") == (failed.reason, failed.field)
+    assert "`input2` is missing" in failed.message
+
+
+def test_an_input_of_the_wrong_shape(client: Client, mlp: nn.Module) -> None:
+    failed = failure(client, torch.jit.script(mlp), torch.randn(32, 7))
+    assert "inputs" == failed.field
+    assert "32x7" in failed.message
+
+
+def test_an_input_of_the_wrong_dtype(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    failed = failure(client, torch.jit.script(mlp), inputs.double())
+    assert "inputs" == failed.field
+    assert "float64" in failed.message
+
+
+def test_integers_where_floats_are_needed(client: Client, mlp: nn.Module) -> None:
+    failed = failure(client, torch.jit.script(mlp), torch.ones(32, 8, dtype=torch.int64))
+    assert "inputs" == failed.field
+    assert "int64" in failed.message
+
+
+def test_a_target_of_the_wrong_length(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    failed = failure(client, mlp, inputs, target=torch.zeros(31, dtype=torch.int64), loss="cross_entropy")
+    assert "LOSS_ERROR" == failed.reason
+    assert "target" in failed.message
+    assert "[31]" in failed.message
+
+
+def test_a_target_by_an_unknown_name(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    with pytest.raises(BadCall, match="target"):
+        client.diagnose(mlp, inputs, target={"labels": torch.zeros(32)}, loss="cross_entropy")
+
+
+def test_a_loss_without_its_target(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        client.diagnose(mlp, inputs, loss="cross_entropy")
+    assert ["spec.target_sha256"] == [violation.field for violation in caught.value.violations]
+
+
+def test_an_unknown_loss(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        client.diagnose(mlp, inputs, target=target, loss="cros_entropy")
+    assert ["spec.loss.functional.name"] == [violation.field for violation in caught.value.violations]
+    assert "did you mean cross_entropy" in str(caught.value)
+
+
+def test_an_unknown_option(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
+    with pytest.raises(BadCall, match="temperature"):
+        client.diagnose(mlp, inputs, target=target, loss="cross_entropy", loss_options={"temperature": 2.0})
+
+
+def test_a_loss_that_is_no_scalar(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
+    failed = failure(client, mlp, inputs, target=target, loss="cross_entropy", loss_options={"reduction": "none"})
+    assert ("LOSS_ERROR", "loss") == (failed.reason, failed.field)
+    assert "[32]" in failed.message
+    assert "mean" in failed.message
+
+
+def test_no_samples(client: Client, mlp: nn.Module) -> None:
+    failed = failure(client, torch.jit.script(mlp), torch.zeros(0, 8))
+    assert ("BAD_INPUTS", "inputs") == (failed.reason, failed.field)
+    assert "[0, 8]" in failed.message
+
+
+def test_nan_in_an_input_is_a_finding(
+    client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor
+) -> None:
+    poisoned = inputs.clone()
+    poisoned[5, 2] = math.nan
+    diagnosis = client.diagnose(mlp, poisoned, target=target, loss="cross_entropy", wait=30)
+    (finding,) = [finding for finding in diagnosis.findings if finding.severity != "INFO"]
+    assert ("non-finite-input", "input:0") == (finding.code, finding.location.name)
+    assert 5 in [evidence.sample for evidence in finding.evidence]
