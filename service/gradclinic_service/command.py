@@ -1,0 +1,174 @@
+"""`gradclinic serve`: flags and environment in, one API process out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradclinic_service.errors import AddressTaken
+from gradclinic_service.process import serve_until_stopped
+from gradclinic_service.settings import Address, ServiceSettings, TransportSecurity, size_bytes
+from gradclinic_store.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = Callable[..., None]
+
+
+def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """A callback that reads an option's text; empty text means None."""
+
+    def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
+        try:
+            return parse(text) if text else None
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
+
+    return callback
+
+
+ADDRESS: dict[str, Any] = {"callback": _read(Address.parse), "metavar": "HOST:PORT"}
+SIZE: dict[str, Any] = {"callback": _read(size_bytes), "metavar": "SIZE"}
+SECONDS: dict[str, Any] = {"type": click.FloatRange(min=0, min_open=True), "metavar": "SECONDS"}
+SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "SECONDS"}
+COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
+URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
+FILE: dict[str, Any] = {"type": click.Path(exists=True, dir_okay=False, path_type=Path)}
+LEVEL: dict[str, Any] = {"type": click.Choice(["debug", "info", "warning", "error"])}
+
+
+def _option(
+    flag: str, kind: dict[str, Any], default: float | str | None, text: str, variable: str = ""
+) -> Callable[[Command], Command]:
+    name = variable or "GRADCLINIC_" + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, default=default, envvar=name, show_envvar=True, show_default=True, help=text, **kind)
+
+
+OPTIONS = (
+    _option("--listen", ADDRESS, "localhost:50051", "Where to serve gRPC; port 0 takes any free one."),
+    _option(
+        "--redis",
+        URL,
+        "redis://localhost:6379/0",
+        "The Redis that all share: redis://, rediss:// or unix:// URL. A password is better kept in the variable.",
+        "GRADCLINIC_REDIS_URL",
+    ),
+    _option("--metrics-listen", ADDRESS, "localhost:9464", "Where to serve /metrics; '' turns it off."),
+    _option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) for artifacts; empty: they lie in Redis."),
+    _option("--max-artifact-bytes", SIZE, "2GiB", "Largest artifact."),
+    _option("--max-stored-bytes", SIZE, "4GiB", "All artifacts together."),
+    _option("--artifact-retention", SECONDS, 24 * 3600.0, "How long an artifact is kept after its last use."),
+    _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
+    _option("--max-queued", COUNT, 1000, "Diagnoses that may wait; more are refused."),
+    _option("--queue-ttl", SECONDS, 3600.0, "How long a diagnosis may wait before it expires."),
+    _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
+    _option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
+    _option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
+    _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once; each holds about 8 MiB."),
+    _option("--upload-idle", SECONDS, 60.0, "An upload that sends nothing for so long is dropped; it can resume."),
+    _option("--store-threads", COUNT, 16, "Store calls at once."),
+    _option("--upload-threads", COUNT, 4, "Threads that hash and write uploads."),
+    _option("--reap-interval", SECONDS, 2.0, "How often lost jobs are looked for."),
+    _option("--drain-delay", SECONDS_OR_NONE, 0.5, "How long to go on as NOT_SERVING after SIGTERM."),
+    _option("--drain-grace", SECONDS_OR_NONE, 10.0, "How long calls in flight may then take."),
+    _option("--tls-certificate", FILE, None, "PEM file of the server's certificate chain; without it, plain text."),
+    _option("--tls-private-key", FILE, None, "PEM file of the certificate's key."),
+    _option("--tls-client-authority", FILE, None, "PEM file; clients must then show a certificate signed by it."),
+    _option("--token-file", FILE, None, "File with the token that callers must send; without it, anybody may call."),
+    _option("--log-level", LEVEL, "info", "What to log, on standard error."),
+)
+
+
+def _with_options(command: Command) -> Command:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_with_options
+def serve(log_level: str, **values: Any) -> None:
+    """Serve the gRPC API: takes models in, queues diagnoses, answers with results.
+
+    Any number of these may share one Redis. SIGTERM drains and stops.
+    """
+    settings = settings_from(values)
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        asyncio.run(serve_until_stopped(settings, _tell_ready))
+    except AddressTaken as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _tell_ready(address: Address) -> None:
+    click.echo(f"gradclinic API listening on {address}")
+
+
+def settings_from(values: dict[str, Any]) -> ServiceSettings:
+    """The settings that parsed options stand for.
+
+    Raises:
+        click.UsageError: two options do not go together.
+    """
+    try:
+        store = _store_settings(values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return ServiceSettings(
+        listen=values["listen"],
+        metrics_listen=values["metrics_listen"],
+        store=store,
+        security=_security(values),
+        token=_token(values["token_file"]),
+        store_threads=values["store_threads"],
+        upload_threads=values["upload_threads"],
+        max_concurrent_rpcs=values["max_concurrent_rpcs"],
+        max_concurrent_uploads=values["max_concurrent_uploads"],
+        upload_idle_seconds=values["upload_idle"],
+        reap_interval_seconds=values["reap_interval"],
+        drain_delay_seconds=values["drain_delay"],
+        drain_grace_seconds=values["drain_grace"],
+    )
+
+
+def _store_settings(values: dict[str, Any]) -> StoreSettings:
+    return StoreSettings(
+        redis_url=values["redis"],
+        blob_url=values["blob_url"],
+        max_artifact_bytes=values["max_artifact_bytes"],
+        max_stored_bytes=values["max_stored_bytes"],
+        max_queued=values["max_queued"],
+        artifact_retention_seconds=values["artifact_retention"],
+        diagnosis_retention_seconds=values["diagnosis_retention"],
+        queue_ttl_seconds=values["queue_ttl"],
+        run_limit_seconds=values["run_limit"],
+        max_attempts=values["max_attempts"],
+    )
+
+
+def _security(values: dict[str, Any]) -> TransportSecurity | None:
+    certificate, key, authority = (values[f"tls_{name}"] for name in ("certificate", "private_key", "client_authority"))
+    if certificate is None and key is None and authority is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--tls-certificate and --tls-private-key go together")
+    return TransportSecurity(
+        certificate.read_bytes(), key.read_bytes(), authority.read_bytes() if authority is not None else b""
+    )
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return ""
+    token = file.read_text(encoding="utf-8").strip()
+    if not token:
+        raise click.UsageError(f"--token-file {file} is empty, so that nobody could call")
+    return token

@@ -1,0 +1,57 @@
+"""Whether this server is going away, so that long calls can end by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from gradclinic_service.errors import Draining
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+T = TypeVar("T")
+
+
+class Drain:
+    """A switch that is thrown once."""
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was thrown."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """Throws it."""
+        self._begun.set()
+
+    async def wait(self) -> None:
+        """Waits until it is thrown."""
+        await self._begun.wait()
+
+    async def until(self, source: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Passes a stream on, until it ends or the server drains.
+
+        Raises:
+            Draining: the server drains; the caller can go on elsewhere.
+        """
+        begun = asyncio.ensure_future(self.wait())
+        following: asyncio.Future[T] | None = None
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(source))
+                await asyncio.wait((following, begun), return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    raise Draining("this server is going away; call again, another one answers")
+                try:
+                    yield following.result()
+                except StopAsyncIteration:
+                    return
+        finally:
+            begun.cancel()
+            if following is not None and not following.done():
+                following.cancel()
+                await asyncio.wait((following,))

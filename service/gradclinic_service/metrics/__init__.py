@@ -1,0 +1,1 @@
+"""WATCH: what Prometheus reads of this process and of the fleet."""

@@ -1,0 +1,1 @@
+"""SERVE: one file per gRPC service; each translates and delegates."""

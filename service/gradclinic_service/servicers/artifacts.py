@@ -1,0 +1,124 @@
+"""ArtifactService: bytes in."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc
+from gradclinic_service.errors import ArtifactUnknown, TooManyUploads, UploadStalled, Violation, require
+from gradclinic_service.uploads import UploadPipeline
+from gradclinic_service.validation.fields import sha256_violations
+from gradclinic_service.validation.requests import chunk_violations, declaration_violations
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from prometheus_client import Counter
+
+    from gradclinic_service.boundary import Context
+    from gradclinic_service.settings import ServiceSettings
+    from gradclinic_service.threads import StoreThreads
+    from gradclinic_store import Store
+
+Requests = "AsyncIterator[artifact_pb2.UploadArtifactRequest]"
+
+
+class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
+    """Takes uploads and tells what is stored."""
+
+    def __init__(self, store: Store, threads: StoreThreads, settings: ServiceSettings, received: Counter) -> None:
+        self._artifacts = store.artifacts
+        self._threads = threads
+        self._most_at_once = settings.max_concurrent_uploads
+        self._idle_seconds = settings.upload_idle_seconds
+        self._received = received  # bytes
+        self._under_way = 0
+
+    async def GetArtifact(  # noqa: N802, gRPC's name
+        self,
+        request: artifact_pb2.GetArtifactRequest,
+        context: Context,  # noqa: ARG002, gRPC passes it
+    ) -> artifact_pb2.Artifact:
+        """Describes a stored artifact, and keeps it for as long again."""
+        require(sha256_violations("sha256", request.sha256, if_empty="send the SHA-256 of the artifact"))
+        artifact = await self._threads.run(self._artifacts.touch, request.sha256)
+        if artifact is not None:
+            return artifact
+        received = await self._threads.run(self._artifacts.received, request.sha256)
+        raise ArtifactUnknown(
+            f"no artifact {request.sha256} is stored; upload it from byte {received} on",
+            sha256=request.sha256,
+            received_bytes=str(received),
+        )
+
+    async def UploadArtifact(  # noqa: N802, gRPC's name
+        self,
+        request_iterator: AsyncIterator[artifact_pb2.UploadArtifactRequest],
+        context: Context,  # noqa: ARG002, gRPC passes it
+    ) -> artifact_pb2.Artifact:
+        """Stores what arrives; answers at once where it is stored already."""
+        messages = request_iterator.__aiter__()
+        declaration = await self._declaration(messages)
+        with self._counted():
+            stored = await self._threads.run(self._artifacts.touch, declaration.sha256)
+            if stored is not None and stored.kind == declaration.kind:
+                return stored
+            async with self._opened(declaration) as pipeline:
+                while (message := await self._next(messages)) is not None:
+                    require(chunk_violations(message))
+                    self._received.inc(len(message.chunk.content))
+                    await pipeline.add(message.chunk)
+                return await pipeline.finish()
+
+    async def _declaration(self, messages: AsyncIterator[Any]) -> artifact_pb2.ArtifactDeclaration:
+        first = await self._next(messages)
+        if first is None or first.WhichOneof("payload") != "declaration":
+            require([Violation("declaration", "is missing; the first message of an upload declares what will come")])
+        declaration: artifact_pb2.ArtifactDeclaration = first.declaration
+        require(declaration_violations(declaration))
+        return declaration
+
+    async def _next(self, messages: AsyncIterator[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await anext(messages, None)
+        except TimeoutError as error:
+            raise UploadStalled(
+                f"nothing arrived for {self._idle_seconds:g} s; resume from `received_bytes` of GetArtifact",
+                limit="upload_idle_seconds",
+                value=f"{self._idle_seconds:g}",
+            ) from error
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._under_way >= self._most_at_once:
+            raise TooManyUploads(
+                f"{self._most_at_once} uploads are under way here; try again in a moment",
+                limit="max_concurrent_uploads",
+                value=str(self._most_at_once),
+            )
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    @asynccontextmanager
+    async def _opened(self, declaration: artifact_pb2.ArtifactDeclaration) -> AsyncIterator[UploadPipeline]:
+        upload = await self._threads.run(self._artifacts.upload, declaration)
+        pipeline = UploadPipeline(upload, declaration.offset_bytes, declaration.size_bytes, self._threads)
+        await self._threads.run(upload.__enter__)
+        try:
+            yield pipeline
+        except asyncio.CancelledError as error:
+            # The caller has gone, not the bytes: keep all that arrived, so that it can resume.
+            await asyncio.shield(pipeline.settle())
+            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
+            raise
+        except BaseException as error:
+            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
+            raise
+        else:
+            await self._threads.run(upload.__exit__, None, None, None)

@@ -1,0 +1,1 @@
+"""VALIDATE: what a request must look like; pure functions that yield what is wrong with it."""

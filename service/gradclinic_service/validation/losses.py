@@ -1,0 +1,130 @@
+"""What a request may say about its loss and its optimizer."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic.losses import FUNCTIONAL_LOSSES
+from gradclinic_service.errors import Violation
+from gradclinic_service.validation.fields import near, sha256_violations, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.struct_pb2 import Struct, Value
+
+    from gradclinic.v1.diagnosis_pb2 import DiagnosisSpec, FunctionalLoss, OptimizerSpec
+
+MAX_OPTIONS = 32
+MAX_OPTION_CHARACTERS = 1024  # of all options of one optimizer, as JSON
+
+OPTIMIZERS = (
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "lbfgs",
+    "muon",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+    "sparseadam",
+)  # the classes of torch.optim, in lower case
+
+
+def loss_violations(spec: DiagnosisSpec) -> Iterator[Violation]:
+    """The loss is one that exists, with options that it has and the target that it needs."""
+    kind = spec.loss.WhichOneof("kind")
+    if kind == "functional":
+        yield from _functional_violations(spec.loss.functional, has_target=bool(spec.target_sha256))
+    elif kind == "module_sha256":
+        yield from sha256_violations(
+            "spec.loss.module_sha256", spec.loss.module_sha256, if_empty="upload the loss module and name it here"
+        )
+        if not spec.target_sha256:
+            yield Violation(
+                "spec.target_sha256",
+                "is empty, but a loss module is called with (output, target); upload the target as a tensor named "
+                "`target`, or use the loss `model` where the model itself returns its loss",
+            )
+
+
+def _functional_violations(loss: FunctionalLoss, *, has_target: bool) -> Iterator[Violation]:
+    field = "spec.loss.functional"
+    yield from sha256_violations(f"{field}.tensor_options_sha256", loss.tensor_options_sha256)
+    signature = FUNCTIONAL_LOSSES.get(loss.name)
+    if signature is None:
+        hint = near(loss.name, tuple(FUNCTIONAL_LOSSES))
+        yield Violation(f"{field}.name", f"{shown(loss.name)} is no loss of torch.nn.functional that I know; {hint}")
+        return
+    if not has_target:
+        names = ", ".join(f"`{name}`" for name in signature.target)
+        yield Violation("spec.target_sha256", f"is empty, but {loss.name} needs a target; upload the tensors {names}")
+    if loss.tensor_options_sha256 and not signature.tensor_options:
+        yield Violation(f"{field}.tensor_options_sha256", f"{loss.name} has no tensor options; leave it empty")
+    for name, value in _plain(loss.options).items():
+        if (problem := signature.option_problem(name, value)) is not None:
+            known = (*signature.options, *signature.tensor_options)
+            hint = "" if name in known else f"; {near(name, known)}"
+            yield Violation(f"{field}.options[{shown(name)}]", problem + hint)
+
+
+def optimizer_violations(optimizer: OptimizerSpec) -> Iterator[Violation]:
+    """The optimizer is one of torch.optim, with options that are plain values."""
+    field = "spec.optimizer"
+    if not optimizer.name and not optimizer.options.fields:
+        return
+    if optimizer.name not in OPTIMIZERS:
+        hint = near(optimizer.name, OPTIMIZERS)
+        yield Violation(f"{field}.name", f"{shown(optimizer.name)} is no class of torch.optim in lower case; {hint}")
+    options = _plain(optimizer.options)
+    if len(options) > MAX_OPTIONS or len(repr(options)) > MAX_OPTION_CHARACTERS:
+        yield Violation(
+            f"{field}.options",
+            f"is too large; send at most {MAX_OPTIONS} options, {MAX_OPTION_CHARACTERS} characters together",
+        )
+        return
+    for name, value in options.items():
+        if not _is_plain(value):
+            yield Violation(
+                f"{field}.options[{shown(name)}]",
+                f"{shown(value)} is no plain value; send a finite number, a text, a boolean, null or a list of numbers",
+            )
+    learning_rate = options.get("lr", 0.0)
+    if not isinstance(learning_rate, (int, float)) or isinstance(learning_rate, bool) or learning_rate < 0:
+        yield Violation(
+            f"{field}.options['lr']", f"{shown(learning_rate)} is no learning rate; send a number, 0 or more"
+        )
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, (int, float)) and math.isfinite(item) for item in value)
+    return value is None or isinstance(value, (bool, str)) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _plain(options: Struct) -> dict[str, object]:
+    return {name: _value(value) for name, value in options.fields.items()}
+
+
+def _value(value: Value) -> object:
+    # json_format.MessageToDict would raise at NaN and infinity, which a caller may well send.
+    match value.WhichOneof("kind"):
+        case "number_value":
+            return value.number_value
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "list_value":
+            return [_value(item) for item in value.list_value.values]
+        case "struct_value":
+            return _plain(value.struct_value)
+        case _:
+            return None
