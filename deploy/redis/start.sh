@@ -1,0 +1,19 @@
+#!/bin/sh
+# Starts Redis with one account per role. Passwords come from the environment and reach Redis only as hashes in a
+# file that lies in memory.
+set -eu
+umask 077
+
+hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
+
+# What gradclinic and its queue use: their own keys, and no command that administers the server or wipes it.
+# `client` lets RQ name its connections and list its workers; `info` tells the server's version.
+rights='~gradclinic:* ~rq:* &* +@all -@admin -@dangerous +info +client|setname +client|list +client|id'
+
+cat >/run/redis/users.acl <<END
+user default on nopass resetkeys resetchannels -@all +ping
+user service on #$(hash "$GRADCLINIC_SERVICE_PASSWORD") $rights
+user worker on #$(hash "$GRADCLINIC_WORKER_PASSWORD") $rights
+END
+
+exec redis-server /etc/gradclinic/redis.conf --maxmemory "$REDIS_MAXMEMORY"
