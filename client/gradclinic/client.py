@@ -1,0 +1,263 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+import grpc
+
+from gradclinic import connection, outcome, translation, wire
+from gradclinic.errors import GradclinicError, NotFound, ServerError
+from gradclinic.forks import ForkGuard
+from gradclinic.retry import WATCH_OUTAGE_SECONDS, Backoff, Deadline, resumable
+from gradclinic.submission import RequestOptions, Submission, prepare
+from gradclinic.v1 import (
+    artifact_pb2,
+    artifact_pb2_grpc,
+    diagnosis_pb2,
+    diagnosis_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gradclinic.payloads import Payload
+    from gradclinic.records import Diagnosis, Event, Page, ServerInfo
+    from gradclinic.submission import Model
+
+    Answer = TypeVar("Answer")
+
+
+class Client:
+    """Talks to a gradclinic service. Safe to use from several threads, not across a fork."""
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        tls: connection.Tls = False,
+        token: str | None = None,
+        timeout: float = connection.DEFAULT_TIMEOUT_SECONDS,
+        on_upload: wire.UploadListener | None = None,
+    ) -> None:
+        """Connects lazily, with the first call.
+
+        Args:
+            target: HOST:PORT; default: GRADCLINIC_TARGET, else localhost:50051.
+            tls: True (public roots), a PEM file with root certificates, or gRPC channel credentials.
+            token: sent as bearer token with every call.
+            timeout: seconds that one call may take, retries included; uploads get more by their size.
+            on_upload: called as (name, sent bytes, total bytes) while an artifact is sent.
+        """
+        self.target = connection.resolved_target(target)
+        self._timeout_seconds = timeout
+        self._metadata = connection.call_metadata(token)
+        self._on_upload = on_upload or wire.ignore_upload
+        self._guard = ForkGuard()
+        secure = connection.credentials(tls)
+        options = connection.CHANNEL_OPTIONS
+        self._channel = (
+            grpc.secure_channel(self.target, secure, options=options)
+            if secure
+            else grpc.insecure_channel(self.target, options=options)
+        )
+        self._artifacts = artifact_pb2_grpc.ArtifactServiceStub(self._channel)
+        self._diagnoses = diagnosis_pb2_grpc.DiagnosisServiceStub(self._channel)
+        self._server = server_pb2_grpc.ServerServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; harmless when repeated."""
+        if not self._guard.crossed:
+            self._channel.close()
+
+    def diagnose(
+        self, model: Model, inputs: object, *, wait: float | None = None, **options: Unpack[RequestOptions]
+    ) -> Diagnosis:
+        """Submits a diagnosis and waits for it.
+
+        Args:
+            model: a TorchScript file, its bytes, a ScriptModule or an nn.Module.
+            inputs: a tensor, a sequence (positional), a mapping (keywords), or a .safetensors file.
+            wait: seconds to wait for the result; None: until there is one.
+            options: see RequestOptions.
+
+        Raises:
+            DiagnosisFailed: there is no result; says why.
+            ResultNotReady: not within ``wait``.
+        """
+        return self.submit(model, inputs, **options).result(wait)
+
+    def submit(self, model: Model, inputs: object, **options: Unpack[RequestOptions]) -> Handle:
+        """Uploads what the service does not have yet and queues a diagnosis; see diagnose."""
+        self._guard.check()
+        submission = prepare(model, inputs, options)
+        for payload in submission.payloads:
+            self._provide(payload)
+        return Handle(self, self._create(submission), submission.notes)
+
+    def get(self, id: str) -> Diagnosis:  # noqa: A002 - the contract's own word
+        """Reads one diagnosis, finished or not."""
+        request = diagnosis_pb2.GetDiagnosisRequest(id=id)
+        return translation.diagnosis(self._call(self._diagnoses.GetDiagnosis, request))
+
+    def list(  # noqa: PLR0913 - one per field of the filter
+        self,
+        *,
+        run: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        state: str | None = None,
+        verdict: str | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page:
+        """Reads a page of diagnoses, newest first, that match everything that is given."""
+        request = wire.list_request(
+            run=run, labels=labels, state=state, verdict=verdict, page_size=page_size, page_token=page_token
+        )
+        return translation.page(self._call(self._diagnoses.ListDiagnoses, request))
+
+    def watch(self, id: str, *, after_revision: int = 0, timeout: float | None = None) -> Iterator[Event]:  # noqa: A002
+        """Yields every change of a diagnosis, also over broken connections; the last one carries the diagnosis.
+
+        Raises:
+            DeadlineExceeded: not finished within ``timeout`` seconds.
+        """
+        self._guard.check()
+        deadline = Deadline(timeout)
+        backoff = Backoff(deadline)
+        seen = after_revision
+        while True:
+            request = diagnosis_pb2.WatchDiagnosisRequest(id=id, after_revision=seen)
+            seconds = deadline.remaining_seconds(wire.LONGEST_STREAM_SECONDS)
+            stream = self._diagnoses.WatchDiagnosis(request, timeout=seconds, metadata=self._metadata)
+            try:
+                for message in stream:
+                    backoff.restart(WATCH_OUTAGE_SECONDS)
+                    seen = max(seen, message.revision)
+                    event = translation.event(message)
+                    yield event
+                    if event.diagnosis is not None:
+                        return
+                error: ServerError = wire.stream_ended(self.target)
+            except grpc.RpcError as rpc_error:
+                error = connection.server_error(rpc_error, self.target)
+                if deadline.passed:
+                    raise error from rpc_error
+            finally:
+                stream.cancel()
+            time.sleep(backoff.pause_seconds(resumable(error)))
+
+    def cancel(self, id: str) -> Diagnosis:  # noqa: A002
+        """Cancels a diagnosis; a finished one is left as it is."""
+        request = diagnosis_pb2.CancelDiagnosisRequest(id=id)
+        return translation.diagnosis(self._call(self._diagnoses.CancelDiagnosis, request))
+
+    def delete(self, id: str) -> None:  # noqa: A002
+        """Deletes a finished diagnosis. Not retried: a repeated delete would find nothing."""
+        self._call(self._diagnoses.DeleteDiagnosis, diagnosis_pb2.DeleteDiagnosisRequest(id=id), idempotent=False)
+
+    def server_info(self) -> ServerInfo:
+        """Reads what the server is and can do."""
+        return translation.server_info(self._call(self._server.GetServerInfo, server_pb2.GetServerInfoRequest()))
+
+    def _call(self, method: Callable[..., Answer], request: Any, *, idempotent: bool = True) -> Answer:
+        self._guard.check()
+        deadline = Deadline(self._timeout_seconds)
+        backoff = Backoff(deadline)
+        while True:
+            try:
+                seconds = deadline.remaining_seconds(self._timeout_seconds)
+                return method(request, timeout=seconds, metadata=self._metadata)
+            except grpc.RpcError as rpc_error:
+                error = connection.server_error(rpc_error, self.target)
+                if not idempotent:
+                    raise error from rpc_error
+                pause = backoff.pause_seconds(error)
+            time.sleep(pause)
+
+    def _create(self, submission: Submission) -> Diagnosis:
+        """Creates the diagnosis; an artifact that expired since it was checked is sent again, once."""
+        try:
+            answer = self._call(self._diagnoses.CreateDiagnosis, submission.request)
+        except ServerError as error:
+            missing = wire.missing_payloads(error, submission.payloads)
+            if not missing:
+                raise
+            for payload in missing:
+                self._provide(payload)
+            answer = self._call(self._diagnoses.CreateDiagnosis, submission.request)
+        return translation.diagnosis(answer)
+
+    def _provide(self, payload: Payload) -> None:
+        """Sees to it that the service has the payload, sending what it lacks, also over broken connections."""
+        backoff = Backoff(Deadline(None))
+        furthest_bytes = 0
+        while (offset_bytes := self._missing_from(payload)) is not None:
+            if offset_bytes > furthest_bytes:
+                furthest_bytes = offset_bytes
+                backoff.restart()
+            sending = wire.Sending(payload, offset_bytes, self._on_upload)
+            try:
+                self._artifacts.UploadArtifact(
+                    iter(sending), timeout=wire.upload_seconds(payload, self._timeout_seconds), metadata=self._metadata
+                )
+            except grpc.RpcError as rpc_error:
+                sending.check()
+                time.sleep(backoff.pause_seconds(wire.upload_error(rpc_error, self.target)))
+            else:
+                return
+
+    def _missing_from(self, payload: Payload) -> int | None:
+        """From which byte on the service lacks the payload; None: it has it."""
+        try:
+            self._call(self._artifacts.GetArtifact, artifact_pb2.GetArtifactRequest(sha256=payload.sha256))
+        except NotFound as error:
+            return wire.resume_offset(error, payload)
+        return None
+
+
+class Handle:
+    """A diagnosis that was submitted."""
+
+    def __init__(self, client: Client, diagnosis: Diagnosis, notes: tuple[str, ...] = ()) -> None:
+        self._client = client
+        self.diagnosis = diagnosis  # as last seen
+        self.notes = notes  # what happened to the model on this side, for example that it was traced
+
+    @property
+    def id(self) -> str:
+        """The diagnosis's id; any client can read it later."""
+        return self.diagnosis.id
+
+    def watch(self, timeout: float | None = None) -> Iterator[Event]:
+        """Yields every change; see Client.watch."""
+        return self._client.watch(self.id, timeout=timeout)
+
+    def result(self, timeout: float | None = None) -> Diagnosis:
+        """Waits for the result.
+
+        Raises:
+            DiagnosisFailed, DiagnosisCancelled, DiagnosisExpired: there is none.
+            ResultNotReady: not within ``timeout`` seconds; the diagnosis goes on.
+        """
+        if not self.diagnosis.finished:
+            try:
+                for event in self.watch(timeout):
+                    self.diagnosis = outcome.after(self.diagnosis, event)
+            except GradclinicError as error:
+                raise outcome.waited(error, self.diagnosis, timeout) from error
+        return outcome.settled(self.diagnosis, self.notes)
+
+    def cancel(self) -> Diagnosis:
+        """Cancels the diagnosis; a finished one is left as it is."""
+        self.diagnosis = self._client.cancel(self.id)
+        return self.diagnosis

@@ -1,0 +1,108 @@
+"""How a client reaches the service: target, credentials, keepalive, and what its errors say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+import gradclinic
+from gradclinic.errors import BY_CODE, BadCall, FieldViolation, ServerDefect, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_TARGET: Final = "localhost:50051"
+TARGET_VARIABLE: Final = "GRADCLINIC_TARGET"
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+
+# The server has to allow pings this often, or it closes the connection (GOAWAY, too_many_pings).
+KEEPALIVE_TIME_SECONDS: Final = 30
+KEEPALIVE_TIMEOUT_SECONDS: Final = 10
+
+_MILLISECONDS = 1000
+_LONGEST_RECONNECT_SECONDS = 2
+CHANNEL_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_SECONDS * _MILLISECONDS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * _MILLISECONDS),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_SECONDS * _MILLISECONDS),
+    ("grpc.enable_retries", 0),  # this package retries itself: it knows what is idempotent
+    ("grpc.primary_user_agent", f"gradclinic/{gradclinic.__version__}"),
+)
+
+Tls: TypeAlias = bool | str | os.PathLike[str] | grpc.ChannelCredentials
+
+
+def resolved_target(target: str | None) -> str:
+    """The target that was given, else GRADCLINIC_TARGET, else the default."""
+    target = target if target is not None else os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
+    if not target.strip() or "://" in target.replace(":///", "", 1):
+        raise BadCall(f"target must be HOST:PORT, got {target!r}")
+    return target
+
+
+def credentials(tls: Tls) -> grpc.ChannelCredentials | None:
+    """Channel credentials; None: no encryption.
+
+    ``tls`` is True (the roots that gRPC ships), the path of a PEM file with
+    root certificates, or ready credentials (mutual TLS).
+    """
+    if tls is False:
+        return None
+    if tls is True:
+        return grpc.ssl_channel_credentials()
+    if isinstance(tls, (str, os.PathLike)):
+        try:
+            roots = Path(tls).read_bytes()
+        except OSError as error:
+            raise BadCall(f"tls: cannot read root certificates from {os.fspath(tls)!r}: {error.strerror}") from error
+        return grpc.ssl_channel_credentials(roots)
+    return tls
+
+
+def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Metadata that goes with every call."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def server_error(error: grpc.RpcError, target: str) -> ServerError:
+    """What an RPC raised, with the google.rpc details that the service attached."""
+    code = error.code() if isinstance(error, grpc.Call) or hasattr(error, "code") else grpc.StatusCode.UNKNOWN
+    message = (error.details() if hasattr(error, "details") else None) or str(code.name)
+    kind = BY_CODE.get(code.name, ServerDefect)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        message = f"no gradclinic service at {target}: {message}"
+    reason, metadata, violations, retry_after_seconds = "", {}, [], None
+    for detail in _details(error):
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            facts = error_details_pb2.ErrorInfo.FromString(detail.value)
+            reason, metadata = facts.reason, dict(facts.metadata)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            request = error_details_pb2.BadRequest.FromString(detail.value)
+            violations += [FieldViolation(item.field, item.description) for item in request.field_violations]
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
+            retry_after_seconds = delay.seconds + delay.nanos / 1e9
+    return kind(
+        message,
+        code=code.name,
+        reason=reason,
+        metadata=metadata,
+        violations=tuple(violations),
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def _details(error: grpc.RpcError) -> Iterable[Any]:
+    trailing: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    for key, value in trailing or ():
+        if key == "grpc-status-details-bin":
+            return list(status_pb2.Status.FromString(value).details)
+    return []
