@@ -122,7 +122,7 @@ def test_an_unknown_option_on_the_wire(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         diagnosis_pb2_grpc.DiagnosisServiceStub(channel).CreateDiagnosis(request, timeout=TIMEOUT_SECONDS)
     field = "spec.loss.functional.options['temperature']"
-    assert refusal(caught.value) == ("INVALID_ARGUMENT", "INVALID_REQUEST", [field])
+    assert ("INVALID_ARGUMENT", "INVALID_REQUEST", [field]) == refusal(caught.value)
 
 
 def test_a_diagnosis_of_what_was_never_uploaded(channel: grpc.Channel) -> None:
