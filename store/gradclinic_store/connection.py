@@ -1,0 +1,124 @@
+"""The connection to Redis: timeouts and retries on every call, scripts by name, errors in the store's own words."""
+
+from __future__ import annotations
+
+import functools
+import time
+from contextlib import contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from gradclinic_store.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gradclinic_store.settings import StoreSettings
+
+CONNECT_TIMEOUT_SECONDS = 2.0
+SOCKET_TIMEOUT_SECONDS = 5.0
+HEALTH_CHECK_SECONDS = 15
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 1.0
+
+_T = TypeVar("_T")
+
+
+class PatientRetry(Retry):
+    """Retries a call with growing pauses until its time is over, however long a single try took."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        super().__init__(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS), retries=-1)
+        self._patience_seconds = patience_seconds
+
+    def call_with_retry(
+        self,
+        do: Callable[[], _T],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> _T:
+        """Run `do` until it succeeds or patience ends."""
+        deadline = time.monotonic() + self._patience_seconds
+
+        def in_time(error: Exception) -> bool:
+            return time.monotonic() < deadline and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, in_time, with_failure_count)
+
+
+class Connection:
+    """Redis as the store sees it. Thread-safe; after a fork it connects anew."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        self.client: redis.Redis = redis.Redis.from_url(settings.redis_url, **options(settings))
+        self._scripts: dict[str, Any] = {}
+
+    def run(self, script: str, *arguments: str | bytes | float) -> Any:
+        """Run `lua/<script>.lua` as one atomic step and return its answer (bytes stay bytes).
+
+        A script may run twice when an answer was lost; each is written so that this does no harm.
+        """
+        known = self._scripts.get(script)
+        if known is None:
+            known = self._scripts[script] = self.client.register_script(source(script))
+        with self.translated():
+            return known(args=arguments)
+
+    def do(self, work: Callable[[Any], _T]) -> _T:
+        """Call `work` with the Redis client, its errors translated."""
+        with self.translated():
+            return work(self.client)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn Redis' errors into the store's.
+
+        Raises:
+            StoreUnavailable: no answer in time, or Redis refuses to work for now.
+            StoreFull: Redis is out of memory.
+        """
+        try:
+            yield
+        except redis.exceptions.OutOfMemoryError as error:
+            raise StoreFull(
+                "Redis has no memory left (its maxmemory is reached)", self.settings.max_stored_bytes
+            ) from error
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        except (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError) as error:
+            raise StoreUnavailable(f"Redis takes no writes now: {error}") from error
+        except redis.exceptions.ResponseError as error:
+            if "OOM command not allowed" in str(error):
+                raise StoreFull(
+                    "Redis has no memory left (its maxmemory is reached)", self.settings.max_stored_bytes
+                ) from error
+            if str(error).startswith(("MISCONF", "LOADING", "BUSY ")):
+                raise StoreUnavailable(f"Redis takes no commands now: {error}") from error
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+
+def options(settings: StoreSettings) -> dict[str, Any]:
+    """Return the keyword arguments of every synchronous Redis client of this room."""
+    return {
+        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
+        "retry": PatientRetry(settings.patience_seconds),
+    }
+
+
+@functools.cache
+def source(script: str) -> str:
+    """Return the text of a Lua script, with what all scripts share in front."""
+    folder = resources.files("gradclinic_store") / "lua"
+    return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in ("prelude", script))

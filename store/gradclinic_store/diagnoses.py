@@ -1,0 +1,188 @@
+"""Diagnoses: accepted once, listed, cancelled, handed to workers, deleted."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import TYPE_CHECKING
+
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store import indexes, reaper
+from gradclinic_store.attempt import Attempt
+from gradclinic_store.errors import (
+    ArtifactNotFound,
+    DiagnosisNotFound,
+    NotFinished,
+    QueueFull,
+    RequestIdReused,
+)
+from gradclinic_store.record import (
+    artifacts_of,
+    fields_of,
+    fingerprint,
+    milliseconds,
+    result_fingerprint,
+    to_message,
+)
+
+if TYPE_CHECKING:
+    from gradclinic_store.connection import Connection
+    from gradclinic_store.queue import JobQueue
+
+KEY = "gradclinic:diagnosis:"
+FLOW_KEY = "gradclinic:flow:"
+QUEUED, RUNNING = b"1", b"2"  # DiagnosisState, as stored
+LARGEST_PAGE = 1000
+DEFAULT_PAGE = 50
+LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
+
+
+class Diagnoses:
+    """All diagnoses of this store."""
+
+    def __init__(self, connection: Connection, queue: JobQueue) -> None:
+        self._connection = connection
+        self._queue = queue
+
+    def create(
+        self, spec: diagnosis_pb2.DiagnosisSpec, request_id: str = "", *, allow_reuse: bool = False, queue: str = ""
+    ) -> tuple[diagnosis_pb2.Diagnosis, bool]:
+        """Accept a diagnosis: durable and queued when this returns. The flag tells whether it is a new one.
+
+        Args:
+            spec: what to diagnose; its artifacts must be stored, and are kept for another retention time.
+            request_id: the same id gives the same diagnosis; empty: always a new one.
+            allow_reuse: whether an identical earlier, successful diagnosis may be the answer (then `reused` is set).
+            queue: where to queue; empty: by `spec.device` and the live workers.
+
+        Raises:
+            RequestIdReused: the id came with another spec before.
+            ArtifactNotFound: an artifact is not there.
+            QueueFull: `max_queued` diagnoses are waiting.
+        """
+        settings = self._connection.settings
+        artifacts = artifacts_of(spec)
+        outcome, *rest = self._connection.run(
+            "create",
+            uuid.uuid4().hex,
+            request_id,
+            fingerprint(spec),
+            result_fingerprint(spec),
+            int(allow_reuse),
+            spec.SerializeToString(deterministic=True),
+            queue or self._queue.choose(spec.device),
+            settings.max_queued,
+            milliseconds(settings.diagnosis_retention_seconds + settings.queue_ttl_seconds),
+            milliseconds(settings.artifact_retention_seconds),
+            len(artifacts),
+            *artifacts,
+            *indexes.names_of(spec),
+        )
+        if outcome == b"request_id_reused":
+            raise RequestIdReused(f"request id {request_id!r} belongs to another request; use a new one")
+        if outcome == b"no_artifact":
+            raise ArtifactNotFound(rest[0].decode())
+        if outcome == b"queue_full":
+            raise QueueFull(settings.max_queued)
+        fields = fields_of(rest[0])
+        if outcome == b"created":
+            # If this process dies here, the reaper finds the diagnosis without an entry and queues it.
+            self._queue.enqueue(fields[b"id"].decode(), 0, fields[b"queue"].decode())
+            return to_message(fields), True
+        if outcome == b"known":
+            return to_message(fields), False
+        message = self.get(fields[b"id"].decode())
+        message.reused = True
+        return message, False
+
+    def get(self, diagnosis_id: str, *, full: bool = True) -> diagnosis_pb2.Diagnosis:
+        """Read one diagnosis; without `full` its result has no sites and parameters.
+
+        Raises:
+            DiagnosisNotFound: there is none.
+        """
+        with self._connection.translated(), self._connection.client.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(KEY + diagnosis_id)
+            if full:
+                pipeline.get(FLOW_KEY + diagnosis_id)
+            fields, *flow = pipeline.execute()
+        if not fields:
+            raise DiagnosisNotFound(diagnosis_id)
+        return to_message(fields, (flow[0] or b"") if flow else b"")
+
+    def page(
+        self, wanted: diagnosis_pb2.DiagnosisFilter | None = None, size: int = DEFAULT_PAGE, token: str = ""
+    ) -> tuple[list[diagnosis_pb2.Diagnosis], str]:
+        """Return the newest matching diagnoses without sites and parameters, and the token of the next page or "".
+
+        Raises:
+            BadPageToken: the token is not ours, or belongs to another filter.
+        """
+        wanted = wanted or diagnosis_pb2.DiagnosisFilter()
+        size = min(size, LARGEST_PAGE) if size > 0 else DEFAULT_PAGE
+        below = f"({indexes.read_page_token(token, wanted)}" if token else "+inf"
+        found: list[diagnosis_pb2.Diagnosis] = []
+        names = indexes.names_for(wanted)
+        while len(found) < size:
+            ids, rest = self._connection.run("page", below, size - len(found), LOOKED_AT_PER_STEP, *names)
+            found += self._read(ids)
+            below = rest.decode()
+            if not below:
+                return found, ""
+        return found, indexes.page_token(int(below.removeprefix("(")), wanted)
+
+    def cancel(self, diagnosis_id: str) -> diagnosis_pb2.Diagnosis:
+        """Cancel a diagnosis that is not finished, tell its worker to stop, and return it as it now stands.
+
+        Raises:
+            DiagnosisNotFound: there is none.
+        """
+        retention_ms = milliseconds(self._connection.settings.diagnosis_retention_seconds)
+        answer = self._connection.run("cancel", diagnosis_id, retention_ms)
+        if answer is None:
+            raise DiagnosisNotFound(diagnosis_id)
+        before, flat = answer
+        fields = fields_of(flat)
+        attempt, queue = int(fields[b"attempt"]), fields[b"queue"].decode()
+        if before == RUNNING:
+            self._queue.stop(diagnosis_id, attempt - 1)
+        elif before == QUEUED:
+            self._queue.remove(diagnosis_id, attempt, queue)
+        return to_message(fields)
+
+    def delete(self, diagnosis_id: str) -> None:
+        """Delete a finished diagnosis.
+
+        Raises:
+            DiagnosisNotFound: there is none.
+            NotFinished: it is queued or running.
+        """
+        outcome = self._connection.run("drop", diagnosis_id, 1)
+        if outcome == b"absent":
+            raise DiagnosisNotFound(diagnosis_id)
+        if outcome == b"not_finished":
+            raise NotFinished(f"diagnosis {diagnosis_id!r} is not finished; cancel it first")
+
+    def start(self, diagnosis_id: str, worker_id: str) -> Attempt | None:
+        """Begin an attempt; None when the diagnosis is not queued any more (cancelled, expired, another has it)."""
+        lease_ms = milliseconds(self._connection.settings.lease_seconds)
+        flat = self._connection.run("start", diagnosis_id, worker_id, secrets.token_hex(8), lease_ms)
+        if flat is None:
+            return None
+        fields = fields_of(flat)
+        return Attempt(to_message(fields), int(fields[b"token"]), self._connection, self._queue)
+
+    def reap(self) -> list[str]:
+        """Put right what time or a dead process left behind; returns the ids of diagnoses that changed.
+
+        Call it every few seconds from any number of processes.
+        """
+        return reaper.reap(self._connection, self._queue)
+
+    def _read(self, ids: list[bytes]) -> list[diagnosis_pb2.Diagnosis]:
+        if not ids:
+            return []
+        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
+            for diagnosis_id in ids:
+                pipeline.hgetall(KEY + diagnosis_id.decode())
+            return [to_message(fields) for fields in pipeline.execute() if fields]

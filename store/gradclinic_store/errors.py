@@ -1,0 +1,146 @@
+"""What can go wrong in the store.
+
+StoreError
+├── StoreUnavailable        Redis or the blob store does not answer
+├── NotFound
+│   ├── DiagnosisNotFound
+│   └── ArtifactNotFound    upload it
+├── LimitReached            a limit is in the way; each says which
+│   ├── ArtifactTooLarge
+│   ├── StoreFull
+│   └── QueueFull
+├── UploadRefused           the bytes are not what was declared
+│   ├── HashMismatch
+│   ├── OffsetMismatch      resume at `received_bytes`
+│   ├── Truncated
+│   ├── TooManyBytes
+│   └── UploadTakenOver     another upload of the same artifact went on instead
+├── RequestIdReused
+├── BadPageToken
+└── NotFinished
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer; try again in a moment."""
+
+    def __init__(self, message: str, retry_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class NotFound(StoreError):
+    """There is no such thing in the store (any more)."""
+
+
+class DiagnosisNotFound(NotFound):
+    """There is no such diagnosis: it never was, or its time is over."""
+
+    def __init__(self, diagnosis_id: str) -> None:
+        super().__init__(f"no diagnosis {diagnosis_id!r}: it never was, was deleted, or its retention time is over")
+        self.diagnosis_id = diagnosis_id
+
+
+class ArtifactNotFound(NotFound):
+    """There is no such artifact: upload it."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"no artifact {sha256}: upload it (again)")
+        self.sha256 = sha256
+
+
+class LimitReached(StoreError):
+    """A limit of the store is in the way.
+
+    Attributes:
+        limit: name of the setting.
+        limit_value: its value, in the unit that its name says.
+        retry_seconds: when a new try makes sense; None: never.
+    """
+
+    def __init__(self, message: str, *, limit: str, limit_value: int, retry_seconds: float | None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.limit_value = limit_value
+        self.retry_seconds = retry_seconds
+
+
+class ArtifactTooLarge(LimitReached):
+    """The artifact is larger than this server takes."""
+
+    def __init__(self, size_bytes: int, max_artifact_bytes: int) -> None:
+        super().__init__(
+            f"an artifact of {size_bytes:,} bytes is above the limit of {max_artifact_bytes:,} bytes",
+            limit="max_artifact_bytes",
+            limit_value=max_artifact_bytes,
+            retry_seconds=None,
+        )
+
+
+class StoreFull(LimitReached):
+    """There is no room for more bytes; artifacts that nobody uses expire."""
+
+    def __init__(self, message: str, max_stored_bytes: int) -> None:
+        super().__init__(message, limit="max_stored_bytes", limit_value=max_stored_bytes, retry_seconds=60.0)
+
+
+class QueueFull(LimitReached):
+    """Too many diagnoses are waiting."""
+
+    def __init__(self, max_queued: int) -> None:
+        super().__init__(
+            f"{max_queued:,} diagnoses are waiting already; try again later or add workers",
+            limit="max_queued",
+            limit_value=max_queued,
+            retry_seconds=5.0,
+        )
+
+
+class UploadRefused(StoreError):
+    """The bytes that came are not the ones that were declared."""
+
+
+class HashMismatch(UploadRefused):
+    """The bytes have another SHA-256 than was declared; nothing was kept."""
+
+
+class OffsetMismatch(UploadRefused):
+    """The upload goes on where the store is not.
+
+    Attributes:
+        received_bytes: from where an upload can go on.
+    """
+
+    def __init__(self, offset_bytes: int, received_bytes: int) -> None:
+        super().__init__(f"the next byte expected is {received_bytes:,}, not {offset_bytes:,}")
+        self.received_bytes = received_bytes
+
+
+class Truncated(UploadRefused):
+    """The upload ended before the declared size; nothing was kept."""
+
+
+class TooManyBytes(UploadRefused):
+    """The upload went on beyond the declared size; nothing was kept."""
+
+
+class UploadTakenOver(UploadRefused):
+    """Another upload of the same artifact took over, or its time was over."""
+
+
+class RequestIdReused(StoreError):
+    """The request id belongs to another request; use a new one."""
+
+
+class BadPageToken(StoreError):
+    """The page token is not one of ours, or belongs to another filter."""
+
+
+class NotFinished(StoreError):
+    """The diagnosis is not finished; cancel it first."""

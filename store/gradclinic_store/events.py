@@ -1,0 +1,122 @@
+"""The events of a diagnosis, followed as they happen: one stream per diagnosis, its entry ids are the revisions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store.connection import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS
+from gradclinic_store.errors import StoreUnavailable
+from gradclinic_store.record import set_time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gradclinic_store.connection import Connection
+    from gradclinic_store.diagnoses import Diagnoses
+
+EVENTS_KEY = "gradclinic:events:"
+LOOK_EVERY_SECONDS = 2.0  # without an event: is the diagnosis still there?
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+FINAL_STATES = frozenset(
+    {
+        diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
+        diagnosis_pb2.DIAGNOSIS_STATE_FAILED,
+        diagnosis_pb2.DIAGNOSIS_STATE_CANCELLED,
+        diagnosis_pb2.DIAGNOSIS_STATE_EXPIRED,
+    }
+)
+
+
+class Events:
+    """Changes of diagnoses, in order and without gaps."""
+
+    def __init__(self, connection: Connection, diagnoses: Diagnoses) -> None:
+        self._settings = connection.settings
+        self._diagnoses = diagnoses
+
+    async def follow(self, diagnosis_id: str, after_revision: int = 0) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
+        """Yield every change after a revision, and end with the final one, which carries the whole diagnosis.
+
+        Goes on where it was when Redis comes back within a minute.
+
+        Raises:
+            DiagnosisNotFound: there is no such diagnosis (any more).
+            StoreUnavailable: Redis stayed away.
+        """
+        client = self._client()
+        try:
+            revision = max(0, after_revision)
+            while True:
+                entries = await self._read(client, diagnosis_id, revision)
+                for entry_id, fields in entries:
+                    revision = int(entry_id.partition(b"-")[0])
+                    event = _event(revision, fields)
+                    final = event.state in FINAL_STATES
+                    if final:
+                        event.diagnosis.CopyFrom(await asyncio.to_thread(self._diagnoses.get, diagnosis_id))
+                    yield event
+                    if final:
+                        return
+                if not entries:
+                    now = await asyncio.to_thread(self._diagnoses.get, diagnosis_id, full=False)
+                    if now.state in FINAL_STATES and revision >= now.revision:
+                        return
+        finally:
+            await client.aclose()
+
+    async def _read(
+        self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int
+    ) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Wait for entries after a revision; none after `LOOK_EVERY_SECONDS`."""
+        key = EVENTS_KEY + diagnosis_id
+        pause_seconds = FIRST_PAUSE_SECONDS
+        waited_seconds = 0.0
+        while True:
+            try:
+                answer: Any = await client.xread({key: f"{revision}-0"}, block=_block_ms(revision))
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+                if waited_seconds > self._settings.patience_seconds * 30:
+                    raise StoreUnavailable(f"Redis does not answer: {error}") from error
+                await asyncio.sleep(pause_seconds)
+                waited_seconds += pause_seconds
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+                continue
+            if not answer:
+                return []
+            # RESP3 answers with a mapping, RESP2 with pairs.
+            ((_, batches),) = answer.items() if isinstance(answer, dict) else answer
+            entries: list[tuple[bytes, dict[bytes, bytes]]] = batches[0] if isinstance(answer, dict) else batches
+            return entries
+
+    def _client(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self._settings.redis_url,
+            socket_timeout=LOOK_EVERY_SECONDS + CONNECT_TIMEOUT_SECONDS,
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            health_check_interval=HEALTH_CHECK_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # `_read` retries, and knows where it was
+        )
+
+
+def _block_ms(revision: int) -> int:
+    # The first read of an unknown id must not wait: there may be no such diagnosis.
+    return round(LOOK_EVERY_SECONDS * 1000) if revision else 1
+
+
+def _event(revision: int, fields: dict[bytes, bytes]) -> diagnosis_pb2.DiagnosisEvent:
+    event = diagnosis_pb2.DiagnosisEvent(
+        revision=revision,
+        state=diagnosis_pb2.DiagnosisState.ValueType(int(fields[b"state"])),
+        stage=diagnosis_pb2.DiagnosisStage.ValueType(int(fields[b"stage"])),
+        progress=float(fields[b"progress"]),
+        attempt=int(fields[b"attempt"]),
+    )
+    set_time(event.time, fields[b"time_ms"])
+    return event

@@ -1,0 +1,131 @@
+-- What all scripts share: names of keys, legal transitions, and the one function that makes a transition.
+-- Keys are made here and not passed in: one Redis holds a deployment; a cluster would need hash tags.
+local P = 'gradclinic:'
+
+-- gradclinic.v1.DiagnosisState, as stored.
+local QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED = '1', '2', '3', '4', '5', '6'
+local NAMES = {['1'] = 'queued', ['2'] = 'running', ['3'] = 'succeeded', ['4'] = 'failed', ['5'] = 'cancelled', ['6'] = 'expired'}
+local FINAL = {['3'] = true, ['4'] = true, ['5'] = true, ['6'] = true}
+local LEGAL = {
+  ['1'] = {['2'] = true, ['4'] = true, ['5'] = true, ['6'] = true},
+  ['2'] = {['1'] = true, ['3'] = true, ['4'] = true, ['5'] = true},
+}
+
+-- Upper edges of all histograms, in milliseconds; counters.py has the same in seconds.
+local EDGES_MS = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000}
+
+local EVENTS_KEPT = 1000
+
+local function record_key(id) return P .. 'diagnosis:' .. id end
+local function flow_key(id) return P .. 'flow:' .. id end
+local function events_key(id) return P .. 'events:' .. id end
+local function request_key(request_id) return P .. 'request:' .. request_id end
+local function reuse_key(fingerprint) return P .. 'reuse:' .. fingerprint end
+local function index_key(name) return P .. 'index:' .. name end
+local function waiting_key(queue) return P .. 'waiting:' .. queue end
+local function artifact_key(sha256) return P .. 'artifact:' .. sha256 end
+local function part_key(sha256) return P .. 'part:' .. sha256 end
+local function chunks_key(blob) return P .. 'chunks:' .. blob end
+local QUEUES = P .. 'queues'         -- set of queue names
+local LEASES = P .. 'leases'         -- id -> when its worker counts as lost, ms
+local DELAYED = P .. 'delayed'       -- id -> when it may be queued again, ms
+local MISSING = P .. 'missing'       -- id -> since when no queue entry was seen, ms
+local RETENTION = P .. 'retention'   -- id -> when it is dropped, ms
+local COUNTERS = P .. 'counters'
+local ARTIFACTS = P .. 'artifacts'   -- sha256 -> when it is dropped, ms
+local PARTS = P .. 'parts'           -- sha256 of an upload in progress -> when it is dropped, ms
+local STORED = P .. 'stored_bytes'
+
+-- Numbers as text: Lua itself writes 1.7e+12.
+local function int(number) return string.format('%.0f', number) end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function count(name, by) redis.call('HINCRBY', COUNTERS, name, by or 1) end
+
+-- Adds one duration to the histogram `name`.
+local function observe(name, duration_ms)
+  if duration_ms < 0 then duration_ms = 0 end
+  local bucket = 'inf'
+  for _, edge in ipairs(EDGES_MS) do
+    if duration_ms <= edge then bucket = int(edge) break end
+  end
+  count(name .. ':' .. bucket)
+  redis.call('HINCRBYFLOAT', COUNTERS, name .. ':sum_ms', string.format('%.3f', duration_ms))
+end
+
+-- Fields that transitions need, or nil when there is no such diagnosis.
+local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce'}
+local function load(id)
+  local values = redis.call('HMGET', record_key(id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local record = {id = id}
+  for i, name in ipairs(FIELDS) do record[name] = values[i] end
+  return record
+end
+
+local function whole(id) return redis.call('HGETALL', record_key(id)) end
+
+-- Tells followers how the diagnosis now stands. `record` holds the new values.
+local function tell(record, now)
+  record.revision = int(tonumber(record.revision) + 1)
+  redis.call('HSET', record_key(record.id), 'revision', record.revision)
+  redis.call('XADD', events_key(record.id), 'MAXLEN', '~', EVENTS_KEPT, record.revision .. '-0',
+    'state', record.state, 'stage', record.stage, 'progress', record.progress, 'attempt', record.attempt, 'time_ms', int(now))
+end
+
+-- Makes one legal transition: record, indexes, queue and lease sets, counters, event. `fields` are set with it.
+local function move(record, to, now, fields)
+  local from = record.state
+  if not (LEGAL[from] and LEGAL[from][to]) then
+    error('illegal transition ' .. from .. ' -> ' .. to)
+  end
+  local key = record_key(record.id)
+  fields.state = to
+  record.state = to
+  if to ~= RUNNING then
+    fields.stage = '0'
+    record.stage = '0'
+  end
+  redis.call('ZREM', index_key('state:' .. from), record.id)
+  redis.call('ZADD', index_key('state:' .. to), record.seq, record.id)
+  if from == QUEUED then
+    redis.call('ZREM', waiting_key(record.queue), record.id)
+    redis.call('ZREM', DELAYED, record.id)
+    redis.call('ZREM', MISSING, record.id)
+  else
+    redis.call('ZREM', LEASES, record.id)
+  end
+  if to == QUEUED then
+    fields.queued_ms = int(now)
+    redis.call('ZADD', waiting_key(record.queue), int(now), record.id)
+  end
+  if FINAL[to] then
+    fields.end_ms = int(now)
+    count('completed:' .. NAMES[to])
+    if from == RUNNING then observe('run', now - tonumber(record.start_ms)) end
+    redis.call('ZADD', RETENTION, fields.expire_ms, record.id)
+  end
+  local flat = {}
+  for name, value in pairs(fields) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', key, unpack(flat))
+  tell(record, now)
+end
+
+local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
+
+-- Moves what an upload in progress has stored to the garbage.
+local function drop_part(sha256)
+  local part = redis.call('HMGET', part_key(sha256), 'blob', 'size_bytes')
+  redis.call('ZREM', PARTS, sha256)
+  if not part[1] then return end
+  redis.call('SADD', GARBAGE, part[1])
+  redis.call('DECRBY', STORED, part[2])
+  redis.call('DEL', part_key(sha256))
+end

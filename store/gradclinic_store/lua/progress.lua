@@ -1,0 +1,10 @@
+-- Notes how far an attempt is; 0 when it is not the current one any more.
+-- ARGV: id, token, stage, progress, lease_ms
+local record = load(ARGV[1])
+if not record or record.state ~= RUNNING or record.token ~= ARGV[2] then return 0 end
+local now = now_ms()
+record.stage, record.progress = ARGV[3], ARGV[4]
+redis.call('HSET', record_key(record.id), 'stage', record.stage, 'progress', record.progress)
+redis.call('ZADD', LEASES, int(now + tonumber(ARGV[5])), record.id)
+tell(record, now)
+return 1

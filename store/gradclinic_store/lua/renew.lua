@@ -1,0 +1,8 @@
+-- Extends the lease of an attempt: 'alive', 'cancelled' or 'fenced'.
+-- ARGV: id, token, lease_ms
+local record = load(ARGV[1])
+if not record or record.token ~= ARGV[2] then return 'fenced' end
+if record.state == CANCELLED then return 'cancelled' end
+if record.state ~= RUNNING then return 'fenced' end
+redis.call('ZADD', LEASES, int(now_ms() + tonumber(ARGV[3])), record.id)
+return 'alive'

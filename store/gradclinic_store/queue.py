@@ -1,0 +1,251 @@
+"""The job queue. The only file that knows rq: what it would do by default, and what is done instead.
+
+A job is one function by name and one id, as JSON. What a job means, whether it still counts, and its result are the
+record's business; rq carries the id to a worker process, forks the horse and watches it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from rq import Queue, Worker
+from rq.command import send_stop_job_command
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
+
+from gradclinic_store.connection import Connection
+from gradclinic_store.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from gradclinic_store.settings import StoreSettings
+
+JOB_FUNCTION = "gradclinic_worker.job.run"  # the one function that a job may name
+QUEUE_PREFIX = "gradclinic:"
+DEVICE_KINDS = ("cpu", "cuda")
+QUEUE_NAMES = tuple(QUEUE_PREFIX + kind for kind in DEVICE_KINDS)
+WAITING_KEY = "gradclinic:waiting:"
+
+WATCH_EVERY_SECONDS = 5  # how often the parent looks at a running horse
+WORKER_TTL_SECONDS = 30  # an idle worker gives a sign of life this often, less 15 s
+HEARTBEAT_TTL_SECONDS = 20
+BACKSTOP_SECONDS = 30  # after the supervisor should have ended the run, the parent ends the supervisor
+FAILED_JOB_TTL_SECONDS = 300
+HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
+PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger(__name__)
+
+
+class ForbiddenFunction(Exception):
+    """A job names a function that is not allowed: somebody else writes to this Redis."""
+
+
+class DiagnosisJob(Job):  # type: ignore[misc]  # rq ships no types
+    """A job that can only ever call `JOB_FUNCTION` with one id."""
+
+    @property
+    def func(self) -> Callable[[str], None]:
+        """The function, checked against the allow-list before anything is imported."""
+        if self.func_name != JOB_FUNCTION or self.instance is not None or self.kwargs or len(self.args) != 1:
+            raise ForbiddenFunction(f"job {self.id} asks for {self.func_name!r}; only {JOB_FUNCTION!r} is allowed")
+        return job_function()
+
+
+class NoAlarmInJobs(UnixSignalDeathPenalty):  # type: ignore[misc]  # rq ships no types
+    """rq's alarm, but never inside a job: an exception from a signal cannot stop C++, and could hit our own code."""
+
+    def __init__(self, timeout: float, exception: type[Exception], **options: Any) -> None:
+        super().__init__(timeout, exception, **options)
+        self._off = exception is JobTimeoutException
+
+    def setup_death_penalty(self) -> None:
+        """Set the alarm, unless a job is what it would interrupt."""
+        if not self._off:
+            super().setup_death_penalty()
+
+    def cancel_death_penalty(self) -> None:
+        """Take the alarm off, if there is one."""
+        if not self._off:
+            super().cancel_death_penalty()
+
+
+class JobQueue:
+    """What waits for a worker, by queue name (`gradclinic:cpu`, `gradclinic:cuda`)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._fleet = Fleet(connection)
+
+    def enqueue(self, diagnosis_id: str, attempt: int, queue: str) -> None:
+        """Put a diagnosis at the end of a queue. `attempt` is how often it was started before."""
+        with self._connection.translated():
+            rq_queue = self._queue(queue)
+            name = _job_id(diagnosis_id, attempt)
+            self._connection.client.lrem(rq_queue.intermediate_queue_key, 0, name)
+            rq_queue.enqueue_call(
+                JOB_FUNCTION,
+                args=(diagnosis_id,),
+                job_id=name,
+                description=diagnosis_id,
+                timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
+                result_ttl=0,
+                failure_ttl=FAILED_JOB_TTL_SECONDS,
+            )
+
+    def remove(self, diagnosis_id: str, attempt: int, queue: str) -> None:
+        """Take a diagnosis out of a queue, if it is there."""
+        name = _job_id(diagnosis_id, attempt)
+        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
+            pipeline.lrem(self._queue(queue).key, 0, name)
+            pipeline.delete(Job.key_for(name))
+            pipeline.execute()
+
+    def stop(self, diagnosis_id: str, attempt: int) -> None:
+        """Tell the worker that runs a job to stop it: fire and forget, the attempt's `renew` is what is certain."""
+        try:
+            with self._connection.translated():
+                send_stop_job_command(self._connection.client, _job_id(diagnosis_id, attempt), JSONSerializer)
+        except (NoSuchJobError, InvalidJobOperation):
+            _log.debug("no worker runs %s; nothing to stop", diagnosis_id)
+
+    def names(self) -> list[str]:
+        """Return the names of all queues."""
+        return list(QUEUE_NAMES)
+
+    def waiting(self, queue: str) -> set[str]:
+        """Return the ids of all diagnoses that wait in a queue, those in a pause included."""
+        return {
+            member.decode() for member in self._connection.do(lambda client: client.zrange(WAITING_KEY + queue, 0, -1))
+        }
+
+    def entries(self, queue: str) -> set[str]:
+        """Return the ids of all diagnoses that have an entry in a queue, ready to be popped."""
+        key = self._queue(queue).key
+        entries = self._connection.do(lambda client: client.lrange(key, 0, -1))
+        return {entry.decode().rpartition("-")[0] for entry in entries}
+
+    def depth(self, queue: str) -> int:
+        """Return how many diagnoses wait in a queue; changes nothing."""
+        return int(self._connection.do(lambda client: client.zcard(WAITING_KEY + queue)))
+
+    def oldest_age_seconds(self, queue: str) -> float:
+        """Return how long the first in a queue has waited, 0 when none waits; changes nothing."""
+        first = self._connection.do(lambda client: client.zrange(WAITING_KEY + queue, 0, 0, withscores=True))
+        if not first:
+            return 0.0
+        seconds, microseconds = self._connection.do(lambda client: client.time())
+        return max(0.0, seconds + microseconds / 1e6 - float(first[0][1]) / 1000)
+
+    def choose(self, device: str) -> str:
+        """Return the queue for a device: its kind's, or for "" the shortest of those that have live workers."""
+        if device:
+            return QUEUE_PREFIX + device.partition(":")[0]
+        kinds = {worker.device.partition(":")[0] for worker in self._fleet.live()}
+        served = [QUEUE_PREFIX + kind for kind in DEVICE_KINDS if kind in kinds]
+        if len(served) <= 1:
+            return served[0] if served else QUEUE_NAMES[0]
+        return min(served, key=self.depth)
+
+    def _queue(self, name: str) -> Any:
+        return Queue(name, connection=self._connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
+
+
+class HorseWorker(Worker):  # type: ignore[misc]  # rq ships no types
+    """rq's forking worker with short heartbeats, horses that die with it, and a bounded end."""
+
+    def __init__(self, *arguments: Any, drain_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._drain_seconds = drain_seconds
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - rq's signature
+        """Return how long a running job counts as alive, in seconds, without rq's fixed extra minute."""
+        return HEARTBEAT_TTL_SECONDS
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Run in the horse: die with the parent, then do as rq does."""
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+        super().main_work_horse(job, queue)
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Ask the horse to stop by SIGTERM; what is left of its process group is killed a moment later."""
+        horse = self.horse_pid
+        if horse == 0:
+            return
+        if os.getpgid(horse) == os.getpgrp():  # it is so young that it still stands in our own group
+            os.kill(horse, signal.SIGKILL)
+            return
+        if sig != signal.SIGKILL:
+            super().kill_horse(sig)
+            return
+        super().kill_horse(signal.SIGTERM)
+        threading.Thread(target=self._kill_later, args=(horse,), daemon=True).start()
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Take no new job; a running one has `drain_seconds`, then it is asked to give back."""
+        if self.horse_pid:
+            threading.Thread(target=self._stop_later, args=(self.horse_pid,), daemon=True).start()
+        super().request_stop(signum, frame)
+
+    def _stop_later(self, horse: int) -> None:
+        deadline = time.monotonic() + self._drain_seconds
+        while self.horse_pid == horse:
+            if time.monotonic() >= deadline:
+                self.kill_horse()
+                return
+            time.sleep(0.1)
+
+    def _kill_later(self, horse: int) -> None:
+        time.sleep(HORSE_GRACE_SECONDS)
+        if self.horse_pid == horse:
+            super().kill_horse(signal.SIGKILL)
+
+
+def job_function() -> Callable[[str], None]:
+    """Return the one allowed function, importing its module."""
+    module, _, name = JOB_FUNCTION.rpartition(".")
+    function: Callable[[str], None] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seconds: float = 30.0) -> None:
+    """Run this process as an rq worker on one queue until SIGTERM or SIGINT: fork a horse per job, one at a time.
+
+    In the horse, SIGTERM means: give the diagnosis back (or stop, when it was cancelled) and leave within 2 s.
+    The job function is imported here, before any fork; it must import neither torch nor grpc.
+    """
+    job_function()
+    connection = Connection(settings)
+    queue = Queue(queue_name, connection=connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
+    worker = HorseWorker(
+        [queue],
+        name=worker_id,
+        connection=connection.client,
+        job_class=DiagnosisJob,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_SECONDS,
+        job_monitoring_interval=WATCH_EVERY_SECONDS,
+        log_job_description=False,
+        drain_seconds=drain_seconds,
+    )
+    worker.death_penalty_class = NoAlarmInJobs
+    worker.log_result_lifespan = False
+    worker.work(logging_level="WARNING")
+
+
+def _job_id(diagnosis_id: str, attempt: int) -> str:
+    return f"{diagnosis_id}-{attempt}"

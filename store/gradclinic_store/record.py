@@ -1,0 +1,102 @@
+"""A diagnosis as Redis holds it, and as the contract's message: translation between the two.
+
+One hash holds what changes; the spec, the failure and the result's summary are serialized messages inside it. Sites and
+parameters, by far the largest part, have their own key: a progress write or a list never touches them. Serialized
+messages concatenate to their merge, so summary and flow together are the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from gradclinic.v1 import diagnosis_pb2, flow_pb2  # noqa: F401 - flow_pb2 completes the result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+Fields = dict[bytes, bytes]
+
+MS_PER_SECOND = 1000
+NS_PER_MS = 1_000_000
+
+
+def fields_of(flat: Sequence[bytes]) -> Fields:
+    """Return the fields of a hash that a script answered as a flat list."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def to_message(fields: Mapping[bytes, bytes], flow: bytes = b"") -> diagnosis_pb2.Diagnosis:
+    """Return the diagnosis; without ``flow`` its result has no sites and parameters."""
+    message = diagnosis_pb2.Diagnosis(
+        id=fields[b"id"].decode(),
+        state=diagnosis_pb2.DiagnosisState.ValueType(int(fields[b"state"])),
+        stage=diagnosis_pb2.DiagnosisStage.ValueType(int(fields[b"stage"])),
+        progress=float(fields[b"progress"]),
+        attempt=int(fields[b"attempt"]),
+        revision=int(fields[b"revision"]),
+        request_id=fields[b"request_id"].decode(),
+    )
+    message.spec.ParseFromString(fields[b"spec"])
+    set_time(message.create_time, fields[b"create_ms"])
+    for name, moment in ((b"start_ms", "start_time"), (b"end_ms", "end_time"), (b"expire_ms", "expire_time")):
+        if name in fields:
+            set_time(getattr(message, moment), fields[name])
+    if b"summary" in fields:
+        message.result.ParseFromString(fields[b"summary"])
+        message.result.MergeFromString(flow)
+    if b"failure" in fields:
+        message.failure.ParseFromString(fields[b"failure"])
+    return message
+
+
+def split_result(result: diagnosis_pb2.DiagnosisResult) -> tuple[bytes, bytes]:
+    """Return the result in two parts, serialized: the summary, and the gradient flow (sites and parameters)."""
+    flow = diagnosis_pb2.DiagnosisResult(sites=result.sites, parameters=result.parameters)
+    summary = diagnosis_pb2.DiagnosisResult()
+    summary.CopyFrom(result)
+    summary.ClearField("sites")
+    summary.ClearField("parameters")
+    return summary.SerializeToString(), flow.SerializeToString()
+
+
+def artifacts_of(spec: diagnosis_pb2.DiagnosisSpec) -> list[str]:
+    """Return the SHA-256 of every artifact that the spec names, each once."""
+    names = [
+        spec.model_sha256,
+        spec.inputs_sha256,
+        spec.target_sha256,
+        spec.loss.module_sha256,
+        spec.loss.functional.tensor_options_sha256,
+    ]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def fingerprint(spec: diagnosis_pb2.DiagnosisSpec) -> str:
+    """Return what two specs share exactly when they ask for the same in every field."""
+    return hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()
+
+
+def result_fingerprint(spec: diagnosis_pb2.DiagnosisSpec) -> str:
+    """Return what two specs share when the answer to one is the answer to the other: all but the timeout agrees.
+
+    Run, step and labels count: a diagnosis that is found under another run's name would be no answer.
+    """
+    relevant = diagnosis_pb2.DiagnosisSpec()
+    relevant.CopyFrom(spec)
+    relevant.ClearField("timeout")
+    return fingerprint(relevant)
+
+
+def set_time(timestamp: Timestamp, milliseconds: bytes | int) -> None:
+    """Set a timestamp from milliseconds since the epoch."""
+    seconds, rest = divmod(int(milliseconds), MS_PER_SECOND)
+    timestamp.seconds = seconds
+    timestamp.nanos = rest * NS_PER_MS
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least one."""
+    return max(1, round(seconds * MS_PER_SECOND))

@@ -1,0 +1,66 @@
+"""What one process knows about its store: where it is and how much it may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE_BYTES = 1024 * 1024
+GIBIBYTE_BYTES = 1024 * MEBIBYTE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Settings of the store. Processes that share a Redis should agree on them."""
+
+    redis_url: str
+    """`redis://`, `rediss://` or `unix://` URL; a password belongs here and nowhere else."""
+    blob_url: str = ""
+    """fsspec URL that holds the artifacts' bytes; empty: Redis does."""
+    max_artifact_bytes: int = 2 * GIBIBYTE_BYTES
+    """Largest artifact."""
+    max_stored_bytes: int = 4 * GIBIBYTE_BYTES
+    """All artifacts together, uploads in progress included at their declared size."""
+    max_queued: int = 1000
+    """Diagnoses that may wait at the same time."""
+    artifact_retention_seconds: float = 24 * 3600.0
+    """How long an artifact is kept after it was last used."""
+    upload_retention_seconds: float = 3600.0
+    """How long an interrupted upload can be resumed."""
+    diagnosis_retention_seconds: float = 7 * 24 * 3600.0
+    """How long a diagnosis is kept after it ended."""
+    queue_ttl_seconds: float = 3600.0
+    """How long a diagnosis may wait before it expires."""
+    run_limit_seconds: float = 300.0
+    """Longest a diagnosis may run; the supervisor enforces it, the queue adapter only backs it up."""
+    max_attempts: int = 3
+    """How many workers may be lost on one diagnosis before it fails."""
+    lease_seconds: float = 10.0
+    """How long a running diagnosis stays with a worker that does not renew."""
+    patience_seconds: float = 2.0
+    """How long one call waits for Redis to come back before it gives up."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ValueError: with the name of the setting.
+        """
+        if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError(f"redis_url must start with redis://, rediss:// or unix://, not {self.redis_url!r}")
+        if self.max_artifact_bytes > self.max_stored_bytes:
+            raise ValueError("max_artifact_bytes must not be above max_stored_bytes")
+        positive = {
+            "max_artifact_bytes": self.max_artifact_bytes,
+            "max_queued": self.max_queued,
+            "artifact_retention_seconds": self.artifact_retention_seconds,
+            "upload_retention_seconds": self.upload_retention_seconds,
+            "diagnosis_retention_seconds": self.diagnosis_retention_seconds,
+            "queue_ttl_seconds": self.queue_ttl_seconds,
+            "run_limit_seconds": self.run_limit_seconds,
+            "max_attempts": self.max_attempts,
+            "lease_seconds": self.lease_seconds,
+            "patience_seconds": self.patience_seconds,
+        }
+        for name, value in positive.items():
+            if value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
