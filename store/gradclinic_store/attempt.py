@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.counters import severity_label, stage_label
 from gradclinic_store.record import MS_PER_SECOND, milliseconds, split_result
 
 if TYPE_CHECKING:
+    from gradclinic.v1 import diagnosis_pb2
     from gradclinic_store.connection import Connection
     from gradclinic_store.queue import JobQueue
 
@@ -84,5 +84,5 @@ class Attempt:
         self._queue.enqueue(self.diagnosis.id, int(attempt), queue.decode())
         return True
 
-    def _run(self, script: str, *arguments: str | bytes | float) -> bytes | int | list[bytes] | None:
+    def _run(self, script: str, *arguments: str | bytes | float) -> Any:
         return self._connection.run(script, self.diagnosis.id, self.token, *arguments)

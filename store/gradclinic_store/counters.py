@@ -96,16 +96,8 @@ def _totals(fields: Mapping[str, str]) -> Totals:
     stages: defaultdict[str, Histogram] = defaultdict(Histogram)
     for name, value in fields.items():
         match name.split(":"):
-            case ["submitted"]:
-                totals.submitted = int(value)
-            case ["deduplicated"]:
-                totals.deduplicated = int(value)
-            case ["attempts"]:
-                totals.attempts = int(value)
-            case ["lost"]:
-                totals.lost = int(value)
-            case ["upload_bytes"]:
-                totals.upload_bytes = int(value)
+            case [("submitted" | "deduplicated" | "attempts" | "lost" | "upload_bytes") as total]:
+                setattr(totals, total, int(value))
             case ["completed", outcome]:
                 totals.completed[outcome] = int(value)
             case ["findings", severity, code]:

@@ -52,7 +52,7 @@ class ForbiddenFunction(Exception):
     """A job names a function that is not allowed: somebody else writes to this Redis."""
 
 
-class DiagnosisJob(Job):  # type: ignore[misc]  # rq ships no types
+class DiagnosisJob(Job):
     """A job that can only ever call `JOB_FUNCTION` with one id."""
 
     @property
@@ -63,22 +63,22 @@ class DiagnosisJob(Job):  # type: ignore[misc]  # rq ships no types
         return job_function()
 
 
-class NoAlarmInJobs(UnixSignalDeathPenalty):  # type: ignore[misc]  # rq ships no types
+class NoAlarmInJobs(UnixSignalDeathPenalty):
     """rq's alarm, but never inside a job: an exception from a signal cannot stop C++, and could hit our own code."""
 
     def __init__(self, timeout: float, exception: type[Exception], **options: Any) -> None:
-        super().__init__(timeout, exception, **options)
+        super().__init__(timeout, exception, **options)  # type: ignore[no-untyped-call]  # rq's
         self._off = exception is JobTimeoutException
 
     def setup_death_penalty(self) -> None:
         """Set the alarm, unless a job is what it would interrupt."""
         if not self._off:
-            super().setup_death_penalty()
+            super().setup_death_penalty()  # type: ignore[no-untyped-call]  # rq's
 
     def cancel_death_penalty(self) -> None:
         """Take the alarm off, if there is one."""
         if not self._off:
-            super().cancel_death_penalty()
+            super().cancel_death_penalty()  # type: ignore[no-untyped-call]  # rq's
 
 
 class JobQueue:
@@ -146,7 +146,8 @@ class JobQueue:
         if not first:
             return 0.0
         seconds, microseconds = self._connection.do(lambda client: client.time())
-        return max(0.0, seconds + microseconds / 1e6 - float(first[0][1]) / 1000)
+        since_seconds = float(first[0][1]) / 1000
+        return max(0.0, float(seconds) + float(microseconds) / 1e6 - since_seconds)
 
     def choose(self, device: str) -> str:
         """Return the queue for a device: its kind's, or for "" the shortest of those that have live workers."""
@@ -162,7 +163,7 @@ class JobQueue:
         return Queue(name, connection=self._connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
 
 
-class HorseWorker(Worker):  # type: ignore[misc]  # rq ships no types
+class HorseWorker(Worker):
     """rq's forking worker with short heartbeats, horses that die with it, and a bounded end."""
 
     def __init__(self, *arguments: Any, drain_seconds: float, **options: Any) -> None:
@@ -199,7 +200,7 @@ class HorseWorker(Worker):  # type: ignore[misc]  # rq ships no types
         """Take no new job; a running one has `drain_seconds`, then it is asked to give back."""
         if self.horse_pid:
             threading.Thread(target=self._stop_later, args=(self.horse_pid,), daemon=True).start()
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # rq's
 
     def _stop_later(self, horse: int) -> None:
         deadline = time.monotonic() + self._drain_seconds

@@ -1,4 +1,4 @@
-"""Puts right what time or a dead process left behind. Every step is one atomic script, so any number may reap at once."""
+"""Puts right what time or a dead process left behind. Each step is one atomic script: any number may reap at once."""
 
 from __future__ import annotations
 
@@ -90,8 +90,7 @@ def _queue_missing(connection: Connection, queue: JobQueue) -> list[str]:
             if answer is not None:
                 queue.enqueue(diagnosis_id, int(answer[1]), name)
                 again.append(diagnosis_id)
-        if found := noted & entries:
-            connection.do(lambda client, found=found: client.zrem(MISSING_KEY, *found))
+        _forget_missing(connection, noted & entries)
     return again
 
 
@@ -110,3 +109,8 @@ def _due(connection: Connection, key: str) -> list[str]:
 
 def _members(connection: Connection, key: str) -> set[str]:
     return {member.decode() for member in connection.do(lambda client: client.zrange(key, 0, -1))}
+
+
+def _forget_missing(connection: Connection, found: set[str]) -> None:
+    if found:
+        connection.do(lambda client: client.zrem(MISSING_KEY, *found))

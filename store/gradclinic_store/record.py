@@ -1,6 +1,6 @@
-"""A diagnosis as Redis holds it, and as the contract's message: translation between the two.
+"""Diagnoses and artifacts as Redis holds them, and as the contract's messages: translation between the two.
 
-One hash holds what changes; the spec, the failure and the result's summary are serialized messages inside it. Sites and
+One hash holds a diagnosis; its spec, its failure and its result's summary are serialized messages inside it. Sites and
 parameters, by far the largest part, have their own key: a progress write or a list never touches them. Serialized
 messages concatenate to their merge, so summary and flow together are the result.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from gradclinic.v1 import diagnosis_pb2, flow_pb2  # noqa: F401 - flow_pb2 completes the result
+from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +60,23 @@ def split_result(result: diagnosis_pb2.DiagnosisResult) -> tuple[bytes, bytes]:
     summary.ClearField("sites")
     summary.ClearField("parameters")
     return summary.SerializeToString(), flow.SerializeToString()
+
+
+def to_artifact(answer: tuple[Sequence[bytes], bytes | int] | None) -> artifact_pb2.Artifact | None:
+    """Return the artifact that a script answered: its hash as a flat list, and when it expires in milliseconds."""
+    if answer is None:
+        return None
+    flat, expire_ms = answer
+    fields = fields_of(flat)
+    artifact = artifact_pb2.Artifact(
+        sha256=fields[b"sha256"].decode(),
+        kind=artifact_pb2.ArtifactKind.ValueType(int(fields[b"kind"])),
+        format=artifact_pb2.ArtifactFormat.ValueType(int(fields[b"format"])),
+        size_bytes=int(fields[b"size_bytes"]),
+    )
+    set_time(artifact.create_time, fields[b"create_ms"])
+    set_time(artifact.expire_time, expire_ms)
+    return artifact
 
 
 def artifacts_of(spec: diagnosis_pb2.DiagnosisSpec) -> list[str]:

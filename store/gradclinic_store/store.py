@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from gradclinic_store.artifacts import Artifacts
 from gradclinic_store.connection import Connection
@@ -48,7 +48,7 @@ class Store:
         """Close all connections."""
         self.connection.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
