@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
 import grpc.aio
@@ -15,15 +14,16 @@ import grpc.aio
 from gradclinic_service.statuses import internal_status, known_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from google.rpc.status_pb2 import Status
 
 logger = logging.getLogger(__name__)
 
-Handler = grpc.RpcMethodHandler[Any, Any]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
-Context = grpc.aio.ServicerContext[Any, Any]
+# Texts, since grpc's classes are generic only in their stubs.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 
@@ -74,7 +74,7 @@ async def _abort(context: Context, status: Status) -> None:
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-OnError = Callable[[Exception, Context], Awaitable[None]]
+OnError: TypeAlias = "Callable[[Exception, Context], Awaitable[None]]"
 
 
 def guarded(handler: Handler, on_error: OnError) -> Handler:

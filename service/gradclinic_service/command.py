@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 
 
 def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """A callback that reads an option's text; empty text means None."""
-
     def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
         try:
-            return parse(text) if text else None
+            return parse(text)
         except ValueError as error:
             raise click.BadParameter(str(error), context, parameter) from error
 
     return callback
 
 
+def _address_or_none(text: str) -> Address | None:
+    return None if text in {"", "off"} else Address.parse(text)
+
+
 ADDRESS: dict[str, Any] = {"callback": _read(Address.parse), "metavar": "HOST:PORT"}
+ADDRESS_OR_OFF: dict[str, Any] = {"callback": _read(_address_or_none), "metavar": "HOST:PORT"}
 SIZE: dict[str, Any] = {"callback": _read(size_bytes), "metavar": "SIZE"}
 SECONDS: dict[str, Any] = {"type": click.FloatRange(min=0, min_open=True), "metavar": "SECONDS"}
 SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "SECONDS"}
@@ -59,7 +62,7 @@ OPTIONS = (
         "The Redis that all share: redis://, rediss:// or unix:// URL. A password is better kept in the variable.",
         "GRADCLINIC_REDIS_URL",
     ),
-    _option("--metrics-listen", ADDRESS, "localhost:9464", "Where to serve /metrics; '' turns it off."),
+    _option("--metrics-listen", ADDRESS_OR_OFF, "localhost:9464", "Where to serve /metrics, or `off`."),
     _option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) for artifacts; empty: they lie in Redis."),
     _option("--max-artifact-bytes", SIZE, "2GiB", "Largest artifact."),
     _option("--max-stored-bytes", SIZE, "4GiB", "All artifacts together."),

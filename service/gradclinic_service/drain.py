@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
 
 from gradclinic_service.errors import Draining
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 T = TypeVar("T")
 
@@ -19,26 +17,17 @@ class Drain:
     def __init__(self) -> None:
         self._begun = asyncio.Event()
 
-    @property
-    def begun(self) -> bool:
-        """Whether it was thrown."""
-        return self._begun.is_set()
-
     def begin(self) -> None:
         """Throws it."""
         self._begun.set()
 
-    async def wait(self) -> None:
-        """Waits until it is thrown."""
-        await self._begun.wait()
-
-    async def until(self, source: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def until(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """Passes a stream on, until it ends or the server drains.
 
         Raises:
             Draining: the server drains; the caller can go on elsewhere.
         """
-        begun = asyncio.ensure_future(self.wait())
+        begun = asyncio.ensure_future(self._begun.wait())
         following: asyncio.Future[T] | None = None
         try:
             while True:
@@ -55,3 +44,5 @@ class Drain:
             if following is not None and not following.done():
                 following.cancel()
                 await asyncio.wait((following,))
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()

@@ -45,6 +45,8 @@ KEEPALIVE_MS = 60_000  # how often the server asks a silent connection whether i
 KEEPALIVE_TIMEOUT_MS = 20_000
 SHORTEST_CLIENT_PING_MS = 10_000  # clients that ask more often are sent away (GOAWAY)
 
+SETTLE_SECONDS = 5.0  # for uploads that were cut off, to write what had arrived of them
+
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -65,27 +67,26 @@ class ApiServer:
         self._upload_threads = StoreThreads(settings.upload_threads, "upload")
         self._drain = Drain()
         self._health = health.aio.HealthServicer()
+        self._artifacts = ArtifactServicer(store, self._upload_threads, settings, metrics.upload_bytes)
         interceptors: list[grpc.aio.ServerInterceptor] = [CallMetricsInterceptor(metrics), AbortInterceptor(metrics)]
         if settings.token:
             interceptors.append(TokenInterceptor(settings.token))
         self._server = grpc.aio.server(
             interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=settings.max_concurrent_rpcs
         )
-        self._add_services(store, metrics)
+        self._add_services(store)
 
     @property
     def threads(self) -> StoreThreads:
         """Where background work may call the store."""
         return self._threads
 
-    def _add_services(self, store: Store, metrics: ProcessMetrics) -> None:
+    def _add_services(self, store: Store) -> None:
         settings, server = self._settings, self._server
         server_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(store, self._threads, settings.store), server
         )
-        artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(
-            ArtifactServicer(store, self._upload_threads, settings, metrics.upload_bytes), server
-        )
+        artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(self._artifacts, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(
             DiagnosisServicer(store, self._threads, settings.store.run_limit_seconds, self._drain), server
         )
@@ -128,5 +129,6 @@ class ApiServer:
     async def stop(self, grace_seconds: float) -> None:
         """Takes no more calls, lets those in flight end for so long, then cancels them."""
         await self._server.stop(grace_seconds)
+        await self._artifacts.settled(SETTLE_SECONDS)
         self._upload_threads.close()
         self._threads.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from gradclinic_service.errors import ArtifactUnknown, TooManyUploads, UploadSta
 from gradclinic_service.uploads import UploadPipeline
 from gradclinic_service.validation.fields import sha256_violations
 from gradclinic_service.validation.requests import chunk_violations, declaration_violations
+from gradclinic_store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from gradclinic_service.settings import ServiceSettings
     from gradclinic_service.threads import StoreThreads
     from gradclinic_store import Store
+    from gradclinic_store.artifacts import Upload
 
-Requests = "AsyncIterator[artifact_pb2.UploadArtifactRequest]"
+logger = logging.getLogger(__name__)
 
 
 class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
@@ -34,7 +37,12 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self._most_at_once = settings.max_concurrent_uploads
         self._idle_seconds = settings.upload_idle_seconds
         self._received = received  # bytes
-        self._under_way = 0
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def settled(self, patience_seconds: float) -> None:
+        """Waits until cancelled uploads have written what had arrived of them."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=patience_seconds)
 
     async def GetArtifact(  # noqa: N802, gRPC's name
         self,
@@ -63,7 +71,8 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         declaration = await self._declaration(messages)
         with self._counted():
             stored = await self._threads.run(self._artifacts.touch, declaration.sha256)
-            if stored is not None and stored.kind == declaration.kind:
+            if stored is not None:
+                require(_other_kind(stored, declaration))
                 return stored
             async with self._opened(declaration) as pipeline:
                 while (message := await self._next(messages)) is not None:
@@ -93,32 +102,41 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        if self._under_way >= self._most_at_once:
+        if len(self._under_way) >= self._most_at_once:
             raise TooManyUploads(
                 f"{self._most_at_once} uploads are under way here; try again in a moment",
                 limit="max_concurrent_uploads",
                 value=str(self._most_at_once),
             )
-        self._under_way += 1
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an upload runs in a task of its own")
+        self._under_way.add(task)
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way.discard(task)
 
     @asynccontextmanager
     async def _opened(self, declaration: artifact_pb2.ArtifactDeclaration) -> AsyncIterator[UploadPipeline]:
         upload = await self._threads.run(self._artifacts.upload, declaration)
-        pipeline = UploadPipeline(upload, declaration.offset_bytes, declaration.size_bytes, self._threads)
-        await self._threads.run(upload.__enter__)
+        pipeline = UploadPipeline(upload, self._threads)
         try:
             yield pipeline
-        except asyncio.CancelledError as error:
-            # The caller has gone, not the bytes: keep all that arrived, so that it can resume.
-            await asyncio.shield(pipeline.settle())
-            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
-            raise
         except BaseException as error:
-            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
+            # Cancelled, for example: the caller has gone, but the bytes need not be sent twice.
+            await asyncio.shield(self._leave(upload, pipeline, error))
             raise
-        else:
-            await self._threads.run(upload.__exit__, None, None, None)
+
+    async def _leave(self, upload: Upload, pipeline: UploadPipeline, error: BaseException) -> None:
+        try:
+            await pipeline.settle()
+            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
+        except StoreError as second:
+            logger.info("an interrupted upload could not be kept whole error=%s", second)
+
+
+def _other_kind(stored: artifact_pb2.Artifact, declaration: artifact_pb2.ArtifactDeclaration) -> Iterator[Violation]:
+    if stored.kind != declaration.kind:
+        kind = artifact_pb2.ArtifactKind.Name(stored.kind)
+        yield Violation("declaration.kind", f"these bytes are stored as {kind} already; declare them as that")

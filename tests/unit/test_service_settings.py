@@ -1,0 +1,161 @@
+"""Settings: what is accepted, and that a wrong value is a clear error at start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gradclinic_service import command
+from gradclinic_service.settings import Address, ServiceSettings, size_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost:50051", Address("localhost", 50051)),
+        ("0.0.0.0:0", Address("0.0.0.0", 0)),
+        ("[::1]:80", Address("::1", 80)),
+    ],
+)
+def test_an_address_reads_and_prints_the_same(text: str, address: Address) -> None:
+    assert address == Address.parse(text)
+    assert text == str(address)
+
+
+@pytest.mark.parametrize("text", ["", "localhost", ":50051", "localhost:http", "localhost:70000", "::1:80", "h:-1"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"HOST:PORT|names no host"):
+        Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1", 1), ("1048576", 1048576), ("512MiB", 512 << 20), ("1.5 gib", 3 << 29), ("2KiB", 2048)]
+)
+def test_sizes(text: str, expected: int) -> None:
+    assert expected == size_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1MB5", "two", "1.2.3GiB", "5 parsec"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        size_bytes(text)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[ServiceSettings]:
+    """The settings with which the command would have served."""
+    seen: list[ServiceSettings] = []
+
+    async def note(settings: ServiceSettings, on_ready: object) -> None:  # noqa: ARG001, the real one's signature
+        seen.append(settings)
+
+    monkeypatch.setattr(command, "serve_until_stopped", note)
+    return seen
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(command.serve, arguments, env={k.upper(): v for k, v in environment.items()})
+
+
+def test_defaults(started: list[ServiceSettings]) -> None:
+    result = run()
+    assert (0, "") == (result.exit_code, result.output)
+    (settings,) = started
+    assert Address("localhost", 50051) == settings.listen
+    assert Address("localhost", 9464) == settings.metrics_listen
+    assert 2 << 30 == settings.store.max_artifact_bytes
+    assert ServiceSettings() == settings
+
+
+def test_flags_win_over_the_environment(started: list[ServiceSettings]) -> None:
+    result = run(
+        "--listen",
+        "[::1]:1",
+        "--max-queued=5",
+        gradclinic_listen="localhost:2",
+        gradclinic_redis_url="redis://elsewhere:1/2",
+        gradclinic_metrics_listen="off",
+        gradclinic_max_artifact_bytes="1MiB",
+        gradclinic_queue_ttl="7.5",
+    )
+    assert 0 == result.exit_code, result.output
+    (settings,) = started
+    assert Address("::1", 1) == settings.listen
+    assert settings.metrics_listen is None
+    assert "redis://elsewhere:1/2" == settings.store.redis_url
+    assert (5, 1 << 20, 7.5) == (
+        settings.store.max_queued,
+        settings.store.max_artifact_bytes,
+        settings.store.queue_ttl_seconds,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--listen", "nowhere"], "'nowhere' is not HOST:PORT"),
+        (["--metrics-listen", "x:y"], "'x:y' is not HOST:PORT"),
+        (["--redis", "localhost:6379"], "redis_url must start with redis://"),
+        (["--max-artifact-bytes", "lots"], "'lots' is no size"),
+        (["--max-artifact-bytes", "8GiB"], "max_artifact_bytes must not be above max_stored_bytes"),
+        (["--queue-ttl", "0"], "0.0 is not in the range x>0"),
+        (["--run-limit", "soon"], "'soon' is not a valid float"),
+        (["--store-threads", "0"], "0 is not in the range x>=1"),
+        (["--tls-certificate", __file__], "--tls-certificate and --tls-private-key go together"),
+        (["--tls-certificate", "/nowhere.pem"], "'/nowhere.pem' does not exist"),
+        (["--log-level", "loud"], "'loud' is not one of"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error(arguments: list[str], said: str, started: list[ServiceSettings]) -> None:
+    result = run(*arguments)
+    assert 2 == result.exit_code
+    assert said in " ".join(result.output.split())
+    assert [] == started
+
+
+def test_a_wrong_variable_is_told_with_its_option(started: list[ServiceSettings]) -> None:
+    result = run(gradclinic_max_queued="many")
+    assert 2 == result.exit_code
+    assert "--max-queued" in result.output
+    assert [] == started
+
+
+def test_token_and_certificates_are_read_from_files(started: list[ServiceSettings], tmp_path: Path) -> None:
+    token, pem = tmp_path / "token", tmp_path / "pem"
+    token.write_text("sesame\n")
+    pem.write_bytes(b"pem")
+    flags = [f"--token-file={token}", f"--tls-certificate={pem}", f"--tls-private-key={pem}"]
+    assert 0 == run(*flags).exit_code
+    (settings,) = started
+    assert "sesame" == settings.token
+    assert settings.security is not None
+    assert (b"pem", b"pem", b"") == (
+        settings.security.certificate,
+        settings.security.private_key,
+        settings.security.client_authority,
+    )
+
+
+def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("\n")
+    result = run(f"--token-file={token}")
+    assert 2 == result.exit_code
+    assert "nobody could call" in result.output
+
+
+def test_help_shows_each_option_with_its_variable_and_default() -> None:
+    text = run("--help").output
+    for option in command.serve.params:
+        if option.opts == ["--help"]:
+            continue
+        (flag,) = option.opts
+        assert flag in text
+        assert str(option.envvar) in text
+    for default in ("localhost:50051", "redis://localhost:6379/0", "2GiB", "1000", "0.5"):
+        assert f"default: {default}" in " ".join(text.split())
