@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from gradclinic import connection, outcome, translation, wire
-from gradclinic.errors import GradclinicError, NotFound, ServerError
+from gradclinic.errors import DeadlineExceeded, NotFound, ResultNotReady, ServerError
 from gradclinic.forks import ForkGuard
 from gradclinic.retry import WATCH_OUTAGE_SECONDS, Backoff, Deadline, resumable
 from gradclinic.submission import RequestOptions, Submission, prepare
@@ -245,9 +245,20 @@ class AsyncHandle:
         """The diagnosis's id; any client can read it later."""
         return self.diagnosis.id
 
-    def watch(self, timeout: float | None = None) -> AsyncIterator[Event]:
-        """Yields every change; see AsyncClient.watch."""
-        return self._client.watch(self.id, timeout=timeout)
+    async def watch(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as in Handle
+        """Yields every change; the last one carries the diagnosis.
+
+        Raises:
+            ResultNotReady: not finished within ``timeout`` seconds; the diagnosis goes on.
+        """
+        try:
+            async for event in self._client.watch(self.id, timeout=timeout):
+                self.diagnosis = outcome.after(self.diagnosis, event)
+                yield event
+        except DeadlineExceeded as error:
+            if timeout is None:
+                raise
+            raise ResultNotReady(self.diagnosis, timeout) from error
 
     async def result(self, timeout: float | None = None) -> Diagnosis:  # noqa: ASYNC109 - as in Handle
         """Waits for the result.
@@ -257,11 +268,8 @@ class AsyncHandle:
             ResultNotReady: not within ``timeout`` seconds; the diagnosis goes on.
         """
         if not self.diagnosis.finished:
-            try:
-                async for event in self.watch(timeout):
-                    self.diagnosis = outcome.after(self.diagnosis, event)
-            except GradclinicError as error:
-                raise outcome.waited(error, self.diagnosis, timeout) from error
+            async for _ in self.watch(timeout):
+                pass
         return outcome.settled(self.diagnosis, self.notes)
 
     async def cancel(self) -> Diagnosis:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 import grpc
 
 from gradclinic import connection, outcome, translation, wire
-from gradclinic.errors import GradclinicError, NotFound, ServerError
+from gradclinic.errors import DeadlineExceeded, NotFound, ResultNotReady, ServerError
 from gradclinic.forks import ForkGuard
 from gradclinic.retry import WATCH_OUTAGE_SECONDS, Backoff, Deadline, resumable
 from gradclinic.submission import RequestOptions, Submission, prepare
@@ -239,8 +239,19 @@ class Handle:
         return self.diagnosis.id
 
     def watch(self, timeout: float | None = None) -> Iterator[Event]:
-        """Yields every change; see Client.watch."""
-        return self._client.watch(self.id, timeout=timeout)
+        """Yields every change; the last one carries the diagnosis.
+
+        Raises:
+            ResultNotReady: not finished within ``timeout`` seconds; the diagnosis goes on.
+        """
+        try:
+            for event in self._client.watch(self.id, timeout=timeout):
+                self.diagnosis = outcome.after(self.diagnosis, event)
+                yield event
+        except DeadlineExceeded as error:
+            if timeout is None:
+                raise
+            raise ResultNotReady(self.diagnosis, timeout) from error
 
     def result(self, timeout: float | None = None) -> Diagnosis:
         """Waits for the result.
@@ -250,11 +261,8 @@ class Handle:
             ResultNotReady: not within ``timeout`` seconds; the diagnosis goes on.
         """
         if not self.diagnosis.finished:
-            try:
-                for event in self.watch(timeout):
-                    self.diagnosis = outcome.after(self.diagnosis, event)
-            except GradclinicError as error:
-                raise outcome.waited(error, self.diagnosis, timeout) from error
+            for _ in self.watch(timeout):
+                pass
         return outcome.settled(self.diagnosis, self.notes)
 
     def cancel(self) -> Diagnosis:

@@ -5,14 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from gradclinic.errors import (
-    DeadlineExceeded,
-    DiagnosisCancelled,
-    DiagnosisExpired,
-    DiagnosisFailed,
-    GradclinicError,
-    ResultNotReady,
-)
+from gradclinic.errors import DiagnosisCancelled, DiagnosisExpired, DiagnosisFailed
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis, Event
@@ -43,10 +36,3 @@ def settled(diagnosis: Diagnosis, notes: tuple[str, ...]) -> Diagnosis:
     if diagnosis.state in _ERRORS:
         raise _ERRORS[diagnosis.state](diagnosis)
     return dataclasses.replace(diagnosis, notes=(*notes, *diagnosis.notes)) if notes else diagnosis
-
-
-def waited(error: GradclinicError, diagnosis: Diagnosis, timeout_seconds: float | None) -> GradclinicError:
-    """What to raise for an error that ended the waiting."""
-    if isinstance(error, DeadlineExceeded) and timeout_seconds is not None:
-        return ResultNotReady(diagnosis, timeout_seconds)
-    return error
