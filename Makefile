@@ -27,6 +27,7 @@ test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cance
 	$(PYTEST) $(ARGS)
 
 test-system: $(READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF); fi
 	$(PYTEST) -m system $(ARGS)
 
 lint: $(READY) proto-check ## Check style, types, imports, the contract and what is generated
