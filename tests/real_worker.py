@@ -1,0 +1,171 @@
+"""A real worker process tree whose executors run test bodies, and a client of its store: for tests that kill things."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import executor_bodies
+import psutil
+from gradclinic.v1 import artifact_pb2, diagnosis_pb2
+from gradclinic_store import Store, StoreSettings
+
+from gradclinic_worker.command import settings_from, work
+from gradclinic_worker.main_process import MainProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+READY_TIMEOUT_SECONDS = 60.0
+FINAL_STATES = frozenset(
+    {
+        diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
+        diagnosis_pb2.DIAGNOSIS_STATE_FAILED,
+        diagnosis_pb2.DIAGNOSIS_STATE_CANCELLED,
+        diagnosis_pb2.DIAGNOSIS_STATE_EXPIRED,
+    }
+)
+
+
+class RealWorker:
+    """One worker, with its own log, and the store it works for."""
+
+    def __init__(self, redis_url: str, *options: str, lease_seconds: float = 10.0) -> None:
+        """Start it and wait until it is ready; options as of `gradclinic work`."""
+        self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-worker-test-")
+        self.log_path = Path(self.directory.name) / "work.log"
+        self.store = Store.connect(StoreSettings(redis_url=redis_url, lease_seconds=lease_seconds))
+        with self.log_path.open("wb") as log:
+            self.process = psutil.Popen(
+                [sys.executable, __file__, "--redis", redis_url, "--metrics-listen", "", "--threads", "1", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.await_true(lambda: "gradclinic worker ready on" in self.log, READY_TIMEOUT_SECONDS)
+
+    @property
+    def log(self) -> str:
+        """All that it has printed."""
+        return self.log_path.read_text(errors="replace")
+
+    def submit(self, body: str, **fields: str | float) -> str:
+        """Queue a diagnosis whose executor runs a body; returns its id."""
+        spec = diagnosis_pb2.DiagnosisSpec(
+            model_sha256=self.upload(b"a model"),
+            inputs_sha256=self.upload(b"some inputs"),
+            labels={"body": body},
+            device=str(fields.get("device", "")),
+        )
+        if "timeout_seconds" in fields:
+            spec.timeout.FromNanoseconds(int(float(fields["timeout_seconds"]) * 1e9))
+        diagnosis, _ = self.store.diagnoses.create(spec)
+        return diagnosis.id
+
+    def upload(self, content: bytes) -> str:
+        """Store an artifact; returns its SHA-256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        declaration = artifact_pb2.ArtifactDeclaration(
+            kind=artifact_pb2.ARTIFACT_KIND_MODEL,
+            format=artifact_pb2.ARTIFACT_FORMAT_TORCHSCRIPT,
+            size_bytes=len(content),
+            sha256=sha256,
+        )
+        if self.store.artifacts.stat(sha256) is None:
+            with self.store.artifacts.upload(declaration) as upload:
+                upload.write(0, content)
+                upload.finish()
+        return sha256
+
+    def get(self, diagnosis_id: str) -> diagnosis_pb2.Diagnosis:
+        """How a diagnosis stands; the reaper is run as the service would."""
+        self.store.diagnoses.reap()
+        return self.store.diagnoses.get(diagnosis_id)
+
+    def final(self, diagnosis_id: str, timeout_seconds: float = 30.0) -> diagnosis_pb2.Diagnosis:
+        """Wait until a diagnosis is finished."""
+        self.await_true(lambda: self.get(diagnosis_id).state in FINAL_STATES, timeout_seconds)
+        return self.get(diagnosis_id)
+
+    def await_stage(self, diagnosis_id: str, stage: diagnosis_pb2.DiagnosisStage.ValueType) -> None:
+        """Wait until a running diagnosis is in a stage."""
+        self.await_true(lambda: self.get(diagnosis_id).stage == stage, 30.0)
+
+    def await_true(self, condition: Callable[[], bool], timeout_seconds: float) -> None:
+        """Wait for something to become true."""
+        deadline = time.monotonic() + timeout_seconds
+        while not condition():
+            if time.monotonic() > deadline or self.process.poll() is not None and "ready on" not in self.log:
+                raise AssertionError(f"it did not happen in {timeout_seconds} s: {self.log}")
+            time.sleep(0.02)
+
+    def tree(self) -> list[psutil.Process]:
+        """Every process of the worker, the main process first."""
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def child(self, module: str) -> psutil.Process:
+        """The child of the main process that runs a module of the worker, or the zygote of this test."""
+        for child in psutil.Process(self.process.pid).children():
+            if any(module in argument for argument in child.cmdline()):
+                return child
+        raise LookupError(module)
+
+    def zygote(self) -> psutil.Process:
+        """The zygote."""
+        return self.child("executor_bodies")
+
+    def queue(self) -> psutil.Process:
+        """The queue process."""
+        return self.child("queue_process")
+
+    def horse(self) -> psutil.Process:
+        """The supervisor of the running job."""
+        (horse,) = self.queue().children()
+        return horse
+
+    def executor(self) -> psutil.Process:
+        """The executor of the running job: older than the spare that was forked in its place."""
+        return min(self.zygote().children(), key=lambda one: one.create_time())
+
+    def stop(self) -> int:
+        """End it by SIGTERM and return its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        status: int = self.process.wait(60.0)
+        return status
+
+    def __enter__(self) -> Self:
+        """Give the running worker."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.store.close()
+        self.directory.cleanup()
+
+
+def main() -> None:
+    """Run a worker as `gradclinic work` does, but for the zygote's bodies."""
+    values = work.make_context("work", sys.argv[1:]).params
+    import logging
+
+    logging.basicConfig(level="INFO")
+    settings = settings_from(values)
+    MainProcess(
+        settings, lambda device: print(f"gradclinic worker ready on {device}", flush=True), executor_bodies.COMMAND
+    ).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The executor: a process that is made ready ahead of time, runs one stranger's model, answers and ends."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import traceback
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from google.protobuf.message import DecodeError
+
+from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_worker import pipe, sandbox
+from gradclinic_worker.errors import AnalysisError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from gradclinic_worker.settings import ExecutorSettings
+
+_OUT_OF_MEMORY_MARKS = (
+    "DefaultCPUAllocator: can't allocate",
+    "DefaultCPUAllocator: not enough memory",
+    "std::bad_alloc",
+)
+_MAX_TRACE_CHARACTERS = 20_000
+
+_log = logging.getLogger(__name__)
+
+
+class Analyse(Protocol):
+    """What the executor runs: the engine's `analyse`."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        spec: diagnosis_pb2.DiagnosisSpec,
+        files: Mapping[executor_pb2.Attachment.ValueType, str],
+        *,
+        device: torch.device,
+        entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None],
+    ) -> diagnosis_pb2.DiagnosisResult: ...
+
+
+def initialise_device(settings: ExecutorSettings) -> torch.device:
+    """Take the threads and the device that the settings name; only after the fork, for neither survives one.
+
+    Raises:
+        RuntimeError: There is no such device, or it does not answer.
+    """
+    torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device)
+    if settings.cuda:
+        torch.cuda.set_device(device)
+        torch.cuda.set_per_process_memory_fraction(settings.device_memory_share, device)
+    _warm_up(device)
+    return device
+
+
+def device_title(device: torch.device) -> str:
+    """The device's name for people: `cpu`, or `cuda:0 NVIDIA H200`."""
+    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
+
+
+def run_one_job(job_pipe: socket.socket, analyse: Analyse, device: torch.device, settings: ExecutorSettings) -> None:
+    """Wait for one request, run it, answer. Returns without an answer where nobody asks or listens."""
+    try:
+        content, descriptors = pipe.receive(job_pipe)
+        request = executor_pb2.ExecutorRequest.FromString(content)
+    except (pipe.PipeClosed, DecodeError):
+        return
+    sandbox.limit_cpu_time(settings.sandbox, request.spec.timeout.ToSeconds() * settings.threads)
+    reply = _answer(request, descriptors, analyse, device, job_pipe)
+    try:
+        pipe.send(job_pipe, reply.SerializeToString())
+    except pipe.MessageTooLarge as error:
+        failure = _internal(f"The result is too large to hand over: {error}.")
+        pipe.send(job_pipe, executor_pb2.ExecutorReply(failure=failure).SerializeToString())
+
+
+def _answer(
+    request: executor_pb2.ExecutorRequest,
+    descriptors: list[int],
+    analyse: Analyse,
+    device: torch.device,
+    job_pipe: socket.socket,
+) -> executor_pb2.ExecutorReply:
+    def entered(stage: diagnosis_pb2.DiagnosisStage.ValueType, progress: float) -> None:
+        reply = executor_pb2.ExecutorReply(stage=executor_pb2.StageEntered(stage=stage, progress=progress))
+        pipe.send(job_pipe, reply.SerializeToString())
+
+    files = {
+        attachment: f"/proc/self/fd/{descriptor}"
+        for attachment, descriptor in zip(request.attachments, descriptors, strict=True)
+    }
+    _seed(request.spec.seed)
+    try:
+        return executor_pb2.ExecutorReply(result=analyse(request.spec, files, device=device, entered=entered))
+    except AnalysisError as error:
+        return executor_pb2.ExecutorReply(failure=error.failure())
+    except Exception as error:  # noqa: BLE001 - the job boundary: whatever escapes becomes an answer
+        return executor_pb2.ExecutorReply(failure=_failure(error))
+
+
+def _failure(error: Exception) -> diagnosis_pb2.Failure:
+    if is_out_of_memory(error):
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else "the allocator gave up"
+        return diagnosis_pb2.Failure(
+            reason=diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY,
+            message=f"The run needed more memory than it may take ({first_line[:500]}). "
+            "Use a smaller batch or a worker with more memory.",
+        )
+    print(traceback.format_exc()[-_MAX_TRACE_CHARACTERS:], file=sys.stderr, flush=True)  # noqa: T201 - the supervisor reads it
+    return _internal("The analysis met a defect of gradclinic; it is logged on the worker.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the host or of the device, has run out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _OUT_OF_MEMORY_MARKS)
+
+
+def _internal(message: str) -> diagnosis_pb2.Failure:
+    return diagnosis_pb2.Failure(reason=diagnosis_pb2.FAILURE_REASON_INTERNAL, message=message)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
+def _warm_up(device: torch.device) -> None:
+    """Run one small step, so that what torch sets up on first use is not on the path of a job."""
+    weight = torch.ones(8, 8, device=device, requires_grad=True)
+    torch.nn.functional.linear(torch.ones(8, 8, device=device), weight).sum().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

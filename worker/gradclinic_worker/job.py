@@ -1,0 +1,61 @@
+"""The one function that the queue may call: it runs in a fresh fork per job, and supervises one diagnosis."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from gradclinic_store import Store
+from gradclinic_store.errors import StoreUnavailable
+from gradclinic_worker import reports
+from gradclinic_worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from gradclinic_worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+_settings: list[WorkerSettings] = []  # of this process; the queue can hand over nothing but an id
+
+
+def prepare(settings: WorkerSettings) -> None:
+    """Give this process, and its forks, the settings that `run` needs."""
+    _settings[:] = [settings]
+
+
+def run(diagnosis_id: str) -> None:
+    """Run one diagnosis to its end, and leave it settled, given back, or to whoever holds it now.
+
+    Raises:
+        RuntimeError: `prepare` was not called in this process.
+        StoreUnavailable: The store did not answer for too long; the reaper gives the job to another worker.
+    """
+    if not _settings:
+        raise RuntimeError("this process was not prepared for jobs")
+    settings = _settings[0]
+    sender = reports.ReportSender(settings.executor.report_socket)
+    drain = _drain_signal()
+    store = Store.connect(settings.store)
+    try:
+        attempt = store.diagnoses.start(diagnosis_id, settings.worker_id)
+        if attempt is None:
+            _log.info("nothing to do, it is not queued any more diagnosis=%s", diagnosis_id)
+            return
+        Supervisor(settings, store, attempt, sender, drain.fileno()).supervise()
+    except StoreUnavailable:
+        sender.send(reports.StoreReached(reached=False))
+        sender.send(reports.JobSettled("store_lost"))
+        raise
+    finally:
+        store.close()
+        sender.close()
+
+
+def _drain_signal() -> socket.socket:
+    """A socket that becomes readable when this process is asked to stop by SIGTERM."""
+    readable, writable = socket.socketpair()
+    readable.settimeout(0.0)
+    writable.settimeout(0.0)
+    signal.signal(signal.SIGTERM, lambda *_: writable.send(b"!"))
+    return readable

@@ -1,0 +1,102 @@
+"""What a worker is told at its start: one frozen record per process, handed on as JSON through standard input."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from gradclinic_store.settings import StoreSettings
+from gradclinic_worker.sandbox import SandboxLevel
+
+AUTO_MEMORY_SHARE = 0.8
+"""Share of the machine's memory that one executor may take when no limit is given."""
+
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),  # cgroup v2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroup v1
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """What the zygote and its executors know. By construction there is no credential in it."""
+
+    device: str  # `cpu` or `cuda:N`
+    threads: int  # CPU threads of one executor
+    spare_executors: int  # ready and waiting, beside those at work
+    memory_limit_bytes: int  # of one executor, beyond what it starts with; 0: no limit
+    device_memory_share: float  # of a GPU's memory that one executor may take, 0..1
+    sandbox: SandboxLevel
+    zygote_socket: str  # where executors are handed out
+    report_socket: str  # where trusted children tell the main process what happens
+    log_level: str
+
+    @property
+    def cuda(self) -> bool:
+        """Whether executors work on a GPU."""
+        return self.device.startswith("cuda")
+
+    def to_json(self) -> str:
+        """As one line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields | {"sandbox": SandboxLevel(fields["sandbox"])})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What the trusted processes of one worker know."""
+
+    store: StoreSettings
+    worker_id: str
+    drain_seconds: float  # how long a running diagnosis may go on after SIGTERM
+    metrics_listen: str  # HOST:PORT, "" for none
+    executor: ExecutorSettings
+
+    @property
+    def device_kind(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.executor.device.partition(":")[0]
+
+    def to_json(self) -> str:
+        """As one line; holds credentials, so it goes through a pipe and never into arguments or environment."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        records = {
+            "store": StoreSettings(**fields["store"]),
+            "executor": ExecutorSettings.from_json(json.dumps(fields["executor"])),
+        }
+        return cls(**fields | records)
+
+
+def detected_device() -> str:
+    """`cuda:0` where there is an NVIDIA device and a torch that can use it, else `cpu`; decided without torch."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in {"", "-1"}
+    has_gpu = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    cpu_build = metadata.version("torch").endswith("+cpu")
+    return "cuda:0" if has_gpu and not hidden and not cpu_build else "cpu"
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine_memory_bytes() -> int:
+    """Memory that this process may hope for: the machine's, or its control group's where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text(encoding="ascii").strip() for path in _CGROUP_LIMITS if path.exists()]
+    return min([physical, *(int(limit) for limit in limits if limit.isdigit())])

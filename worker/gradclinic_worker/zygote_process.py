@@ -1,0 +1,48 @@
+"""`python -m gradclinic_worker.zygote_process`: the zygote as a program; its settings come through standard input."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradclinic_worker import prctl, reports
+from gradclinic_worker.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    from gradclinic_worker.executor import Analyse
+
+
+def run(analyse: Analyse, settings: ExecutorSettings) -> None:
+    """Serve executors that run ``analyse`` until SIGTERM."""
+    import torch  # noqa: PLC0415 - parsed settings and a living parent come first
+
+    from gradclinic_worker.zygote import Zygote  # noqa: PLC0415 - needs torch
+
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    torch.set_num_threads(1)  # threads do not survive a fork: each executor takes its own
+    Path(settings.zygote_socket).unlink(missing_ok=True)  # of a zygote before this one
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(settings.zygote_socket)
+        listener.listen()
+        Zygote(settings, listener, reports.ReportSender(settings.report_socket), analyse).serve()
+
+
+def read_settings() -> ExecutorSettings:
+    """Bind this process's life to its parent's and read what the parent sends: its pid, then the settings."""
+    prctl.die_with_parent(int(sys.stdin.readline()))
+    return ExecutorSettings.from_json(sys.stdin.readline())
+
+
+def main() -> None:
+    """Run the zygote with the engine."""
+    settings = read_settings()
+    from gradclinic_worker.analysis import analyse  # noqa: PLC0415 - takes a second, for a parent that may have gone
+
+    run(analyse, settings)
+
+
+if __name__ == "__main__":
+    main()
