@@ -12,4 +12,4 @@ def requirements(pyproject: Path, role: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(requirements(Path("pyproject.toml"), sys.argv[1])))
+    sys.stdout.writelines(f"{line}\n" for line in requirements(Path("pyproject.toml"), sys.argv[1]))
