@@ -3,6 +3,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SYSTEM_READY := $(VENV)/.ready-system
 PROTO_VENV := build/proto-venv
 PROTO_READY := $(PROTO_VENV)/.ready
 BUF := build/node/node_modules/.bin/buf
@@ -26,7 +27,7 @@ demo: $(READY) ## Diagnose two healthy and three broken models on a private stac
 test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cancel -x' narrows them)
 	$(PYTEST) $(ARGS)
 
-test-system: $(READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
+test-system: $(SYSTEM_READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF); fi
 	$(PYTEST) -m system $(ARGS)
 
@@ -68,6 +69,11 @@ $(READY): pyproject.toml constraints.txt | $(PY)
 	@echo "Installing gradclinic with its test and lint tools into $(VENV) (a few minutes the first time)"
 	@$(PY) -m pip install -qq --upgrade 'pip>=25.1'
 	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo]' --group lint --group test
+	@touch $@
+
+$(SYSTEM_READY): $(READY)
+	@echo "Installing the checkers of what deploy/ holds into $(VENV)"
+	@$(PY) -m pip install -qq -c constraints.txt --group system
 	@touch $@
 
 $(PY):
