@@ -21,7 +21,7 @@ async def reap_forever(store: Store, threads: StoreThreads, interval_seconds: fl
     reachable = True
     while True:
         try:
-            reaped = await threads.run(store.diagnoses.reap)
+            reaped = await threads.run(store.reap)
         except StoreUnavailable as error:
             observer.known_error(error)
             if reachable:

@@ -7,6 +7,7 @@ record's business; rq carries the id to a worker process, forks the horse and wa
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import importlib
 import logging
 import os
@@ -43,6 +44,7 @@ HEARTBEAT_TTL_SECONDS = 20
 BACKSTOP_SECONDS = 30  # after the supervisor should have ended the run, the parent ends the supervisor
 FAILED_JOB_TTL_SECONDS = 300
 HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
+WORKER_PATIENCE_SECONDS = 30.0  # an rq worker ends when Redis stays away longer
 PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger(__name__)
@@ -230,7 +232,7 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     The job function is imported here, before any fork; it must import neither torch nor grpc.
     """
     job_function()
-    connection = Connection(settings)
+    connection = Connection(dataclasses.replace(settings, patience_seconds=WORKER_PATIENCE_SECONDS))
     queue = Queue(queue_name, connection=connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
     worker = HorseWorker(
         [queue],

@@ -21,13 +21,13 @@ AT_MOST = 500  # of each kind in one round
 
 
 def reap(connection: Connection, queue: JobQueue) -> list[str]:
-    """Run one round; returns the ids of diagnoses that changed or were queued again."""
+    """Run one round; returns the ids of diagnoses that were taken away, expired or queued again."""
+    _drop_old(connection)
     return [
         *_take_from_lost_workers(connection),
         *_expire_waiting(connection, queue),
         *_queue_due(connection, queue),
         *_queue_missing(connection, queue),
-        *_drop_old(connection),
     ]
 
 
@@ -94,12 +94,9 @@ def _queue_missing(connection: Connection, queue: JobQueue) -> list[str]:
     return again
 
 
-def _drop_old(connection: Connection) -> list[str]:
-    return [
-        diagnosis_id
-        for diagnosis_id in _due(connection, RETENTION_KEY)
-        if connection.run("drop", diagnosis_id, 0) == b"dropped"
-    ]
+def _drop_old(connection: Connection) -> None:
+    for diagnosis_id in _due(connection, RETENTION_KEY):
+        connection.run("drop", diagnosis_id, 0)
 
 
 def _due(connection: Connection, key: str) -> list[str]:
