@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from absent import absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +31,7 @@ def program() -> Callable[[str, str], str]:
         beside_python = Path(sys.executable).parent
         path = shutil.which(name, path=f"{beside_python}{os.pathsep}{os.environ['PATH']}")
         if path is None:
-            missing(f"{name} is missing: {remedy}")
+            absent(f"{name} is missing: {remedy}")
         return str(path)
 
     return find
-
-
-def missing(message: str) -> None:
-    """End a test that cannot run here."""
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
