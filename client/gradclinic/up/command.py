@@ -1,0 +1,149 @@
+"""`gradclinic up`: everything on this machine by one command."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gradclinic.up.child import Program
+from gradclinic.up.errors import NotInstalled
+from gradclinic.up.ports import Address, check_free
+from gradclinic.up.stack import Stack, StopRequests
+from gradclinic.up.state import StateDirectory, default_state_dir
+from gradclinic.up.store_server import store_program, store_url
+
+READY_PREFIX = "gradclinic is up: "
+_NEEDED = ("redis", "rq", "torch", "grpc_health")
+_REDIS_VARIABLE = "GRADCLINIC_REDIS_URL"
+_DRAIN_SECONDS = "2"  # so that Ctrl-C takes less than 5 s; what is interrupted is taken up by the next `up`
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """What `gradclinic up` was asked for."""
+
+    listen: Address
+    metrics_listen: Address | None  # of the API; worker N listens N ports above. None: no metrics
+    workers: int
+    device: str
+
+
+@click.command()
+@click.option(
+    "--listen",
+    default="localhost:50051",
+    envvar="GRADCLINIC_LISTEN",
+    show_envvar=True,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to serve the API; port 0 takes any free one.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of workers.")
+@click.option("--device", default="auto", show_default=True, help="Device of the workers: auto, cpu or cuda:N.")
+@click.option(
+    "--metrics-listen",
+    default="localhost:9464",
+    envvar="GRADCLINIC_METRICS_LISTEN",
+    show_envvar=True,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the API serves /metrics, worker N doing so N ports above; '' for none.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_state_dir,
+    envvar="GRADCLINIC_STATE_DIR",
+    show_envvar=True,
+    show_default="$XDG_STATE_HOME/gradclinic",
+    help="Where diagnoses, artifacts and logs are kept.",
+)
+def up(*, listen: str, workers: int, device: str, metrics_listen: str, state_dir: Path) -> None:
+    """Start a private store, the API and workers; Ctrl-C stops all of it.
+
+    Diagnoses are kept in the state directory and are there again after a restart.
+    """
+    settings = UpSettings(
+        Address.parse(listen), Address.parse(metrics_listen) if metrics_listen else None, workers, device
+    )
+    _check_installed()
+    with StateDirectory(state_dir) as state, StopRequests() as stops:
+        for flag, address in _addresses(settings):
+            check_free(address, flag)
+        stack = Stack(state, stops, click.echo)
+        try:
+            if _start(stack, settings, state):
+                stack.watch()
+                click.echo("stopping")
+        finally:
+            stack.stop()
+
+
+def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
+    """Starts everything and says where; False if a stop was requested before."""
+    socket_path = state.socket_path()
+    if stack.start(store_program(state.store_path, socket_path)) is None:
+        return False
+    url = store_url(socket_path)
+    api = _api(settings, url)
+    ready = stack.start(api, *(_worker(settings, number, url) for number in range(1, settings.workers + 1)))
+    if ready is None:
+        return False
+    api_address = ready.pop(api.name).removeprefix(api.ready_prefix).strip()
+    state.write_owner(api_address)
+    click.echo(f"{READY_PREFIX}{api_address}")
+    for name, line in ready.items():
+        click.echo(f"  {name:9} {line.rpartition(' ready ')[2]}")
+    if settings.metrics_listen is not None:
+        click.echo(f"  metrics   {', '.join(_metrics_urls(settings, settings.metrics_listen))}")
+    click.echo(f"  state     {state.path} (logs in logs/)")
+    click.echo(f"Try `gradclinic demo --server {api_address}`. Ctrl-C stops everything.")
+    return True
+
+
+def _api(settings: UpSettings, store: str) -> Program:
+    arguments = (
+        *("--listen", str(settings.listen), "--metrics-listen", str(settings.metrics_listen or "")),
+        *("--drain-delay", "0", "--drain-grace", _DRAIN_SECONDS),
+    )
+    prefix = "gradclinic API listening on "
+    return Program("api", (*_gradclinic("serve"), *arguments), prefix, environment={_REDIS_VARIABLE: store})
+
+
+def _worker(settings: UpSettings, number: int, store: str) -> Program:
+    metrics = "" if settings.metrics_listen is None else str(_above(settings.metrics_listen, number))
+    arguments = ("--device", settings.device, "--metrics-listen", metrics, "--drain", _DRAIN_SECONDS)
+    prefix = "gradclinic worker ready"
+    return Program(f"worker-{number}", (*_gradclinic("work"), *arguments), prefix, environment={_REDIS_VARIABLE: store})
+
+
+def _gradclinic(command: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "gradclinic", command)
+
+
+def _addresses(settings: UpSettings) -> list[tuple[str, Address]]:
+    addresses = [("--listen", settings.listen)]
+    if (first := settings.metrics_listen) is not None:
+        addresses += [("--metrics-listen", _above(first, number)) for number in range(settings.workers + 1)]
+    return addresses
+
+
+def _metrics_urls(settings: UpSettings, first: Address) -> list[str]:
+    return [f"http://{_above(first, number)}/metrics" for number in range(settings.workers + 1)]
+
+
+def _above(address: Address, ports: int) -> Address:
+    """The address some ports above; any free port stays any free port."""
+    return address._replace(port=address.port + ports) if address.port else address
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"`gradclinic up` needs {', '.join(missing)}, which is not installed: pip install 'gradclinic[all]'"
+        )
