@@ -1,0 +1,1 @@
+"""`gradclinic demo`: healthy and broken example models, diagnosed through the real client."""
