@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READY_TIMEOUT_SECONDS = 60.0
+MODEL = b"a model" * 1000
+INPUTS = b"some inputs"
 FINAL_STATES = frozenset(
     {
         diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
@@ -36,11 +38,11 @@ FINAL_STATES = frozenset(
 class RealWorker:
     """One worker, with its own log, and the store it works for."""
 
-    def __init__(self, redis_url: str, *options: str, lease_seconds: float = 10.0) -> None:
+    def __init__(self, redis_url: str, *options: str) -> None:
         """Start it and wait until it is ready; options as of `gradclinic work`."""
         self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-worker-test-")
         self.log_path = Path(self.directory.name) / "work.log"
-        self.store = Store.connect(StoreSettings(redis_url=redis_url, lease_seconds=lease_seconds))
+        self.store = Store.connect(StoreSettings(redis_url=redis_url))
         with self.log_path.open("wb") as log:
             self.process = psutil.Popen(
                 [sys.executable, __file__, "--redis", redis_url, "--metrics-listen", "", "--threads", "1", *options],
@@ -55,17 +57,17 @@ class RealWorker:
         """All that it has printed."""
         return self.log_path.read_text(errors="replace")
 
-    def submit(self, body: str, **fields: str | float) -> str:
+    def submit(self, body: str, *, timeout_seconds: int = 60, device: str = "", seed: int = 0) -> str:
         """Queue a diagnosis whose executor runs a body; returns its id."""
         spec = diagnosis_pb2.DiagnosisSpec(
-            model_sha256=self.upload(b"a model"),
-            inputs_sha256=self.upload(b"some inputs"),
+            model_sha256=self.upload(MODEL),
+            inputs_sha256=self.upload(INPUTS),
             labels={"body": body},
-            device=str(fields.get("device", "")),
+            device=device,
+            seed=seed,
         )
-        if "timeout_seconds" in fields:
-            spec.timeout.FromNanoseconds(int(float(fields["timeout_seconds"]) * 1e9))
-        diagnosis, _ = self.store.diagnoses.create(spec)
+        spec.timeout.FromSeconds(timeout_seconds)
+        diagnosis, _ = self.store.diagnoses.create(spec, queue="gradclinic:cpu")
         return diagnosis.id
 
     def upload(self, content: bytes) -> str:
@@ -101,7 +103,7 @@ class RealWorker:
         """Wait for something to become true."""
         deadline = time.monotonic() + timeout_seconds
         while not condition():
-            if time.monotonic() > deadline or self.process.poll() is not None and "ready on" not in self.log:
+            if time.monotonic() > deadline:
                 raise AssertionError(f"it did not happen in {timeout_seconds} s: {self.log}")
             time.sleep(0.02)
 

@@ -101,6 +101,7 @@ OPTIONS = (
     _option("--device-memory-share", SHARE, 0.9, "Share of a GPU's memory that one run may take."),
     _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
     _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
+    _option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
     _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
     _option("--sandbox", SANDBOX, "process", "How strongly to confine what runs a model."),
     _option("--require-sandbox", SANDBOX, "none", "Refuse to start with a weaker one."),
@@ -167,6 +168,7 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
             blob_url=values["blob_url"],
             run_limit_seconds=values["run_limit"],
             diagnosis_retention_seconds=values["diagnosis_retention"],
+            lease_seconds=values["lease"],
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
