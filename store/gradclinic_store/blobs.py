@@ -39,6 +39,9 @@ class Blobs(Protocol):
     def read(self, names: Sequence[str]) -> list[bytes | None]:
         """Return chunks; None for one that is not there."""
 
+    def discard(self, names: Sequence[str]) -> None:
+        """Delete chunks that were written in vain."""
+
     def delete(self, blob: str, names: Sequence[str]) -> None:
         """Delete all chunks of a blob; ``names`` are those that were noted."""
 
@@ -68,10 +71,14 @@ class RedisBlobs:
         )
         return chunks
 
-    def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - what was not noted expires by itself
-        """Delete the noted chunks of a blob."""
+    def discard(self, names: Sequence[str]) -> None:
+        """Delete chunks."""
         if names:
             self._connection.do(lambda client: client.unlink(*(CHUNK_KEY + name for name in names)))
+
+    def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - what was not noted expires by itself
+        """Delete the noted chunks of a blob."""
+        self.discard(names)
 
 
 class FilesystemBlobs:
@@ -102,10 +109,18 @@ class FilesystemBlobs:
         """Return chunks; None for one that is not there."""
         return [self._read(f"{self._root}/{name}") for name in names]
 
+    def discard(self, names: Sequence[str]) -> None:
+        """Delete chunks."""
+        for name in names:
+            self._remove(name)
+
     def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - the folder holds them all
         """Delete the folder of a blob."""
+        self._remove(blob)
+
+    def _remove(self, name: str) -> None:
         try:
-            self._filesystem.rm(f"{self._root}/{blob}", recursive=True)
+            self._filesystem.rm(f"{self._root}/{name}", recursive=True)
         except FileNotFoundError:
             return
         except OSError as error:

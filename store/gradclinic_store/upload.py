@@ -172,6 +172,7 @@ class Upload:
             *names,
         )
         if not noted:
+            self._blobs.discard(names)
             raise UploadTakenOver("another upload of this artifact took over, or its time was over")
         self._handed_over_bytes += size_bytes
 

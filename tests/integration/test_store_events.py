@@ -1,0 +1,115 @@
+"""Events: every change, in order, without gaps, resumable, ended by the final one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from store_cases import result_of, spec_of, started
+
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store import Store, StoreSettings
+from gradclinic_store import events as events_module
+from gradclinic_store.errors import DiagnosisNotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from real_redis import RedisServer
+
+FORWARD = diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    with Store.connect(StoreSettings(redis_url=redis_url)) as store:
+        yield store
+
+
+async def follow(store: Store, diagnosis_id: str, after_revision: int = 0) -> list[diagnosis_pb2.DiagnosisEvent]:
+    return [event async for event in store.events.follow(diagnosis_id, after_revision)]
+
+
+async def test_a_finished_diagnosis_is_told_from_its_beginning(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    attempt = started(store, message.id)
+    attempt.progress(FORWARD, 0.25)
+    attempt.succeed(result_of())
+    events = await follow(store, message.id)
+    assert [(e.revision, e.state, e.stage, e.progress, e.attempt) for e in events] == [
+        (1, diagnosis_pb2.DIAGNOSIS_STATE_QUEUED, 0, 0.0, 0),
+        (2, diagnosis_pb2.DIAGNOSIS_STATE_RUNNING, diagnosis_pb2.DIAGNOSIS_STAGE_FETCH, 0.0, 1),
+        (3, diagnosis_pb2.DIAGNOSIS_STATE_RUNNING, FORWARD, 0.25, 1),
+        (4, diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED, 0, 1.0, 1),
+    ]
+    assert events[-1].diagnosis == store.diagnoses.get(message.id)
+    assert not any(event.HasField("diagnosis") for event in events[:-1])
+    assert events[0].time.ToMilliseconds() <= events[-1].time.ToMilliseconds()
+
+
+async def test_following_goes_on_after_a_revision(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    store.diagnoses.cancel(message.id)
+    assert [event.revision for event in await follow(store, message.id, 1)] == [2]
+    assert await follow(store, message.id, 2) == []
+    assert await follow(store, message.id, 1000) == []
+
+
+async def test_events_arrive_as_they_happen(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    following = asyncio.create_task(follow(store, message.id))
+    await asyncio.sleep(0.1)
+    attempt = started(store, message.id)
+    begin = asyncio.get_running_loop().time()
+    attempt.succeed(result_of())
+    events = await asyncio.wait_for(following, 5)
+    assert asyncio.get_running_loop().time() - begin < 1.0
+    assert [event.revision for event in events] == [1, 2, 3]
+
+
+async def test_many_follow_one_diagnosis(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    followers = [asyncio.create_task(follow(store, message.id)) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    store.diagnoses.cancel(message.id)
+    for events in await asyncio.wait_for(asyncio.gather(*followers), 10):
+        assert [event.revision for event in events] == [1, 2]
+
+
+async def test_an_unknown_diagnosis_is_told_at_once(store: Store) -> None:
+    with pytest.raises(DiagnosisNotFound):
+        await asyncio.wait_for(follow(store, "unknown"), 1)
+
+
+async def test_a_diagnosis_deleted_while_it_is_followed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "LOOK_EVERY_SECONDS", 0.1)
+    message, _ = store.diagnoses.create(spec_of(store))
+    store.diagnoses.cancel(message.id)
+    events = store.events.follow(message.id)
+    assert (await anext(events)).revision == 1
+    store.diagnoses.delete(message.id)
+    with pytest.raises(DiagnosisNotFound):
+        await asyncio.wait_for(anext(events), 5)
+
+
+async def test_following_survives_a_restart_of_redis(private_redis: Callable[[], RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        following = asyncio.create_task(follow(store, message.id))
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(server.start)
+        store.diagnoses.cancel(message.id)
+        assert [event.revision for event in await asyncio.wait_for(following, 15)] == [1, 2]
+
+
+async def test_following_gives_up_when_redis_stays_away(private_redis: Callable[[], RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url, patience_seconds=0.02)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        server.stop()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(follow(store, message.id), 10)

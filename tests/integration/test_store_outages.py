@@ -1,0 +1,100 @@
+"""Redis restarted, stopped, gone or full: nothing accepted is lost, and callers hear about it in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
+
+from gradclinic_store import Store, StoreSettings
+from gradclinic_store.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from real_redis import RedisServer
+
+
+def test_a_restart_keeps_everything(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url)) as store:
+        done, _ = store.diagnoses.create(spec_of(store), "request")
+        started(store, done.id).succeed(result_of())
+        queued, _ = store.diagnoses.create(spec_of(store))
+        running, _ = store.diagnoses.create(spec_of(store))
+        attempt = started(store, running.id)
+        before = [store.diagnoses.get(diagnosis_id) for diagnosis_id in (done.id, queued.id, running.id)]
+        totals = store.counters.read()
+        server.restart()
+        assert before == [store.diagnoses.get(diagnosis_id) for diagnosis_id in (done.id, queued.id, running.id)]
+        assert totals == store.counters.read()
+        assert queued.id in store.queue.entries(QUEUE)
+        assert b"".join(store.artifacts.read(done.spec.model_sha256)) == MODEL
+        assert store.diagnoses.create(done.spec, "request")[0].id == done.id
+        assert attempt.succeed(result_of())  # the scripts are gone from the new server, and come back by themselves
+
+
+def test_a_kill_loses_nothing_that_is_a_second_old(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        time.sleep(2.1)
+        server.restart(signal.SIGKILL)
+        assert message == store.diagnoses.get(message.id)
+
+
+def test_a_short_absence_is_waited_for(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url, patience_seconds=10)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        attempt = started(store, message.id)
+        server.stop()
+        back = threading.Timer(1.0, server.start)
+        back.start()
+        assert attempt.succeed(result_of())
+        back.join()
+        assert store.diagnoses.get(message.id).result == result_of()
+
+
+def test_a_long_absence_is_told_in_time(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url, patience_seconds=0.5)) as store:
+        spec = spec_of(store)
+        server.stop()
+        begin = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.diagnoses.create(spec)
+        assert 0.3 < time.monotonic() - begin < 3
+        assert caught.value.retry_seconds > 0
+        with pytest.raises(StoreUnavailable):
+            store.ping()
+
+
+@pytest.mark.parametrize("by_socket", [True, False])
+def test_a_redis_that_hangs_is_told_in_time(private_redis: Callable[..., RedisServer], *, by_socket: bool) -> None:
+    server = private_redis()
+    url = server.url if by_socket else server.tcp_url
+    with Store.connect(StoreSettings(redis_url=url, patience_seconds=0.5)) as store:
+        store.ping()
+        os.kill(server.pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.counters.read()
+        assert time.monotonic() - begin < 8
+        os.kill(server.pid, signal.SIGCONT)
+        store.ping()
+
+
+def test_a_redis_without_memory_is_full(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis("--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
+    with Store.connect(StoreSettings(redis_url=server.url)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        with pytest.raises(StoreFull, match="maxmemory"):
+            upload(store, os.urandom(16 * 1024 * 1024))
+        assert store.diagnoses.get(message.id) == message
+        assert store.diagnoses.page()[0] == [message]

@@ -1,0 +1,158 @@
+"""The reaper: what a dead process left behind comes back, and what is over goes."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from store_cases import MODEL, QUEUE, declaration_of, result_of, spec_of, started, upload
+
+from gradclinic.v1 import diagnosis_pb2, server_pb2
+from gradclinic_store import Standing, Store, StoreSettings
+from gradclinic_store import reaper as reaper_module
+from gradclinic_store.errors import DiagnosisNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHORT_LEASE_SECONDS = 0.05
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    with Store.connect(StoreSettings(redis_url=redis_url, lease_seconds=SHORT_LEASE_SECONDS)) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaper_module, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(reaper_module, "GRACE_SECONDS", 0.1)
+
+
+def reap_until(store: Store, reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline
+        store.reap()
+        time.sleep(0.02)
+
+
+def test_a_lost_worker_is_replaced_and_then_given_up(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    for number in (1, 2, 3):
+        attempt = started(store, message.id)
+        assert attempt.number == number
+        store.queue.remove(message.id, number - 1, QUEUE)  # a worker popped it
+        reap_until(store, lambda: store.queue.entries(QUEUE) == {message.id} or state(store, message.id) == "FAILED")
+        assert attempt.renew() is Standing.FENCED
+    failed = store.diagnoses.get(message.id)
+    assert failed.state == diagnosis_pb2.DIAGNOSIS_STATE_FAILED
+    assert failed.failure.reason == diagnosis_pb2.FAILURE_REASON_WORKER_LOST
+    assert "3 times" in failed.failure.message
+    totals = store.counters.read()
+    assert (totals.attempts, totals.lost, totals.in_flight, totals.completed["failed"]) == (3, 3, 0, 1)
+
+
+def test_a_renewed_lease_is_left_alone(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url, lease_seconds=1)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        attempt = started(store, message.id)
+        for _ in range(4):
+            time.sleep(0.3)
+            assert attempt.renew() is Standing.ALIVE
+            assert store.reap() == []
+        assert attempt.succeed(result_of())
+
+
+def test_giving_back_is_not_counted_as_lost(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    for _ in range(5):
+        assert started(store, message.id).give_back()
+    assert store.counters.read().lost == 0
+    assert state(store, message.id) == "QUEUED"
+
+
+def test_a_popped_job_that_never_started_is_queued_again(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    client = store.connection.client
+    client.lmove("rq:queue:" + QUEUE, "rq:queue:" + QUEUE + ":intermediate")
+    assert store.reap() == []  # a worker may be about to start it
+    reap_until(store, lambda: store.queue.entries(QUEUE) == {message.id})
+    assert client.llen("rq:queue:" + QUEUE + ":intermediate") == 0
+    assert client.zcard("gradclinic:missing") == 1
+    store.reap()
+    assert client.zcard("gradclinic:missing") == 0
+
+
+def test_an_entry_that_was_never_made_is_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store.queue, "enqueue", lambda *_: None)  # the creator dies between record and entry
+        message, _ = store.diagnoses.create(spec_of(store))
+    reap_until(store, lambda: store.queue.entries(QUEUE) == {message.id})
+    assert started(store, message.id).succeed(result_of())
+
+
+def test_waiting_too_long_expires(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url, queue_ttl_seconds=0.05)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        time.sleep(0.1)
+        assert store.reap() == [message.id]
+        assert state(store, message.id) == "EXPIRED"
+        assert store.diagnoses.start(message.id, "worker") is None
+        assert store.counters.read().completed["expired"] == 1
+
+
+def test_old_diagnoses_and_artifacts_go_without_a_trace(redis_url: str) -> None:
+    settings = StoreSettings(redis_url=redis_url, diagnosis_retention_seconds=0.05, artifact_retention_seconds=0.05)
+    with Store.connect(settings) as store:
+        message, _ = store.diagnoses.create(spec_of(store, run="r", labels={"a": "b"}), "request")
+        started(store, message.id).succeed(result_of())
+        interrupted = store.artifacts.upload(declaration_of(b"x" * 10))
+        interrupted.write(0, b"x" * 3)
+        store.fleet.report("worker", server_pb2.LiveWorker(device="cpu"))
+        time.sleep(0.1)
+        store.connection.client.delete("gradclinic:worker:worker")
+        store.connection.client.zadd(
+            "gradclinic:parts", dict.fromkeys(store.connection.client.zrange("gradclinic:parts", 0, -1), 1)
+        )
+        store.reap()
+        with pytest.raises(DiagnosisNotFound):
+            store.diagnoses.get(message.id)
+        keys = {key.decode() for key in store.connection.client.scan_iter("gradclinic:*")}
+        assert {"gradclinic:counters", "gradclinic:queues", "gradclinic:sequence"} | {
+            "gradclinic:stored_bytes",
+            "gradclinic:token",
+        } == keys
+        assert store.counters.read().stored_bytes == 0
+
+
+def test_many_reapers_at_once_take_a_diagnosis_away_once(store: Store) -> None:
+    ids = [store.diagnoses.create(spec_of(store))[0].id for _ in range(20)]
+    for diagnosis_id in ids:
+        started(store, diagnosis_id)
+    time.sleep(2 * SHORT_LEASE_SECONDS)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: store.diagnoses.reap(), range(16)))
+    totals = store.counters.read()
+    assert (totals.lost, totals.in_flight) == (20, 20)
+
+
+def test_an_artifact_in_use_outlives_its_time(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url, artifact_retention_seconds=0.3)) as store:
+        artifact = upload(store, MODEL)
+        for _ in range(4):
+            time.sleep(0.15)
+            assert store.artifacts.touch(artifact.sha256) is not None
+            store.reap()
+        assert b"".join(store.artifacts.read(artifact.sha256)) == MODEL
+        time.sleep(0.4)
+        store.reap()
+        assert store.artifacts.stat(artifact.sha256) is None
+
+
+def state(store: Store, diagnosis_id: str) -> str:
+    name = diagnosis_pb2.DiagnosisState.Name(store.diagnoses.get(diagnosis_id).state)
+    return name.removeprefix("DIAGNOSIS_STATE_")

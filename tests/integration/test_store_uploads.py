@@ -1,0 +1,240 @@
+"""Uploads: verified, resumable, bounded, stored once; in Redis and at an fsspec URL."""
+
+from __future__ import annotations
+
+import random
+import threading
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from store_cases import declaration_of, sha256_of, upload
+
+from gradclinic_store import Store, StoreSettings
+from gradclinic_store.errors import (
+    ArtifactNotFound,
+    ArtifactTooLarge,
+    HashMismatch,
+    OffsetMismatch,
+    StoreFull,
+    TooManyBytes,
+    Truncated,
+    UploadTakenOver,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MIB = 1024 * 1024
+CONTENT = random.Random(0).randbytes(11 * MIB + 17)
+
+
+class Interrupted(Exception):
+    """The connection broke."""
+
+
+@pytest.fixture(params=["redis", "file"])
+def store(redis_url: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    blob_url = f"file://{tmp_path}/blobs" if request.param == "file" else ""
+    with Store.connect(StoreSettings(redis_url=redis_url, blob_url=blob_url)) as store:
+        yield store
+
+
+def interrupt(store: Store, content: bytes, at_bytes: int) -> None:
+    with pytest.raises(Interrupted), store.artifacts.upload(declaration_of(content)) as running:
+        for offset in range(0, at_bytes, MIB):
+            running.write(offset, content[offset : min(offset + MIB, at_bytes)])
+        raise Interrupted
+
+
+def bytes_left(store: Store, tmp_path: Path) -> int:
+    client = store.connection.client
+    in_redis = sum(client.strlen(key) for key in client.scan_iter("gradclinic:chunk:*"))
+    return int(in_redis) + sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("piece_bytes", [MIB, 300_001, 64 * 1024])
+def test_what_goes_in_comes_out(store: Store, piece_bytes: int) -> None:
+    artifact = upload(store, CONTENT, piece_bytes)
+    assert len(CONTENT) == artifact.size_bytes
+    assert artifact.expire_time.seconds - artifact.create_time.seconds == 24 * 3600
+    assert artifact == store.artifacts.stat(artifact.sha256)
+    assert b"".join(store.artifacts.read(artifact.sha256)) == CONTENT
+    totals = store.counters.read()
+    assert len(CONTENT) == totals.stored_bytes == totals.upload_bytes
+
+
+def test_an_empty_artifact(store: Store) -> None:
+    artifact = upload(store, b"")
+    assert artifact.size_bytes == 0
+    assert b"".join(store.artifacts.read(artifact.sha256)) == b""
+
+
+def test_what_is_not_there(store: Store) -> None:
+    assert store.artifacts.stat("0" * 64) is None
+    assert store.artifacts.touch("0" * 64) is None
+    assert store.artifacts.received("0" * 64) == 0
+    with pytest.raises(ArtifactNotFound):
+        next(store.artifacts.read("0" * 64))
+
+
+def test_the_same_bytes_are_stored_once(store: Store, tmp_path: Path) -> None:
+    first = upload(store, CONTENT)
+    with store.artifacts.upload(declaration_of(CONTENT)) as again:
+        assert again.stored is not None
+        again.write(0, CONTENT[:MIB])
+        assert again.finish().create_time == first.create_time
+    assert store.counters.read().stored_bytes == len(CONTENT)
+    assert len(CONTENT) == bytes_left(store, tmp_path)
+
+
+@pytest.mark.parametrize("at_bytes", [1, MIB, 5 * MIB + 123, len(CONTENT)])
+def test_an_interrupted_upload_goes_on_where_it_was(store: Store, at_bytes: int) -> None:
+    interrupt(store, CONTENT, at_bytes)
+    sha256 = sha256_of(CONTENT)
+    assert store.artifacts.stat(sha256) is None
+    assert store.artifacts.received(sha256) == at_bytes
+    with store.artifacts.upload(declaration_of(CONTENT, at_bytes)) as resumed:
+        assert resumed.position_bytes == at_bytes
+        resumed.write(at_bytes, CONTENT[at_bytes:])
+        assert resumed.finish().sha256 == sha256
+    assert b"".join(store.artifacts.read(sha256)) == CONTENT
+    assert store.counters.read().stored_bytes == len(CONTENT)
+    assert store.artifacts.received(sha256) == 0
+
+
+def test_an_interrupted_upload_may_begin_anew(store: Store, tmp_path: Path) -> None:
+    interrupt(store, CONTENT, 5 * MIB)
+    assert b"".join(store.artifacts.read(upload(store, CONTENT).sha256)) == CONTENT
+    store.reap()
+    assert store.counters.read().stored_bytes == len(CONTENT)
+    assert len(CONTENT) == bytes_left(store, tmp_path)
+
+
+def test_resuming_elsewhere_tells_where(store: Store) -> None:
+    with pytest.raises(OffsetMismatch) as caught:
+        store.artifacts.upload(declaration_of(CONTENT, MIB))
+    assert caught.value.received_bytes == 0
+    interrupt(store, CONTENT, 2 * MIB)
+    with pytest.raises(OffsetMismatch) as caught:
+        store.artifacts.upload(declaration_of(CONTENT, MIB))
+    assert caught.value.received_bytes == 2 * MIB
+    with store.artifacts.upload(declaration_of(CONTENT, 2 * MIB)) as resumed, pytest.raises(OffsetMismatch):
+        resumed.write(0, CONTENT[:MIB])
+
+
+def test_wrong_bytes_are_refused_and_dropped(store: Store, tmp_path: Path) -> None:
+    wrong = CONTENT[:-1] + b"?"
+    with store.artifacts.upload(declaration_of(CONTENT)) as running:
+        for offset in range(0, len(wrong), MIB):
+            running.write(offset, wrong[offset : offset + MIB])
+        with pytest.raises(HashMismatch, match=sha256_of(wrong)):
+            running.finish()
+    assert store.artifacts.stat(sha256_of(CONTENT)) is None
+    assert store.artifacts.received(sha256_of(CONTENT)) == 0
+    assert (store.counters.read().stored_bytes, bytes_left(store, tmp_path)) == (0, 0)
+
+
+def test_wrong_bytes_before_an_interruption_are_found_out(store: Store, tmp_path: Path) -> None:
+    wrong = b"?" * 2 * MIB
+    with pytest.raises(Interrupted), store.artifacts.upload(declaration_of(CONTENT)) as running:
+        running.write(0, wrong)
+        raise Interrupted
+    with store.artifacts.upload(declaration_of(CONTENT, 2 * MIB)) as resumed:
+        resumed.write(2 * MIB, CONTENT[2 * MIB :])
+        with pytest.raises(HashMismatch):
+            resumed.finish()
+    assert bytes_left(store, tmp_path) == 0
+
+
+def test_a_truncated_upload_is_refused_and_dropped(store: Store, tmp_path: Path) -> None:
+    with store.artifacts.upload(declaration_of(CONTENT)) as running:
+        running.write(0, CONTENT[: 9 * MIB])
+        with pytest.raises(Truncated, match=f"{len(CONTENT) - 9 * MIB:,} bytes"):
+            running.finish()
+    assert (store.counters.read().stored_bytes, bytes_left(store, tmp_path)) == (0, 0)
+
+
+def test_more_bytes_than_declared_are_refused_and_dropped(store: Store, tmp_path: Path) -> None:
+    with store.artifacts.upload(declaration_of(CONTENT)) as running:
+        running.write(0, CONTENT)
+        with pytest.raises(TooManyBytes):
+            running.write(len(CONTENT), b"!")
+    assert (store.counters.read().stored_bytes, bytes_left(store, tmp_path)) == (0, 0)
+
+
+def test_the_last_of_two_uploads_of_the_same_bytes_wins(store: Store, tmp_path: Path) -> None:
+    old = store.artifacts.upload(declaration_of(CONTENT))
+    old.write(0, CONTENT[:MIB])
+    new = store.artifacts.upload(declaration_of(CONTENT))
+    with pytest.raises(UploadTakenOver), old:
+        old.write(MIB, CONTENT[MIB:])
+        old.finish()
+    with new:
+        new.write(0, CONTENT)
+        new.finish()
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    assert store.counters.read().stored_bytes == len(CONTENT)
+    store.reap()
+    assert len(CONTENT) == bytes_left(store, tmp_path)
+
+
+def test_concurrent_uploads_of_the_same_bytes_end_with_one_artifact(store: Store) -> None:
+    outcomes: list[str] = []
+
+    def run() -> None:
+        try:
+            upload(store, CONTENT)
+            outcomes.append("stored")
+        except UploadTakenOver:
+            outcomes.append("taken over")
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "stored" in outcomes
+    assert len(outcomes) == 4
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    assert store.counters.read().stored_bytes == len(CONTENT)
+
+
+def test_too_large_and_full(redis_url: str) -> None:
+    settings = StoreSettings(redis_url=redis_url, max_artifact_bytes=4 * MIB, max_stored_bytes=6 * MIB)
+    with Store.connect(settings) as store:
+        with pytest.raises(ArtifactTooLarge) as too_large:
+            store.artifacts.upload(declaration_of(CONTENT))
+        assert too_large.value.limit_value == 4 * MIB
+        upload(store, CONTENT[: 4 * MIB])
+        with pytest.raises(StoreFull, match="4,194,304 of 6,291,456 bytes") as full:
+            store.artifacts.upload(declaration_of(CONTENT[: 3 * MIB]))
+        assert full.value.retry_seconds
+        upload(store, CONTENT[: 2 * MIB])
+
+
+@pytest.mark.parametrize(
+    ("sha256", "size_bytes", "offset_bytes"), [("", 1, 0), ("A" * 64, 1, 0), ("0" * 64, -1, 0), ("0" * 64, 1, -1)]
+)
+def test_a_declaration_that_makes_no_sense(store: Store, sha256: str, size_bytes: int, offset_bytes: int) -> None:
+    declaration = declaration_of(b"")
+    declaration.sha256, declaration.size_bytes, declaration.offset_bytes = sha256, size_bytes, offset_bytes
+    with pytest.raises(ValueError, match=r"must (not )?be"):
+        store.artifacts.upload(declaration)
+
+
+def test_memory_stays_flat(store: Store) -> None:
+    piece, count = random.Random(1).randbytes(MIB), 64
+    content_sha256 = sha256_of(piece * count)
+    declaration = declaration_of(b"")
+    declaration.sha256, declaration.size_bytes = content_sha256, count * MIB
+    tracemalloc.start()
+    with store.artifacts.upload(declaration) as running:
+        for number in range(count):
+            running.write(number * MIB, bytes(bytearray(piece)))
+        running.finish()
+    assert sum(map(len, store.artifacts.read(content_sha256))) == count * MIB
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 48 * MIB
