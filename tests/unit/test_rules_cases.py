@@ -1,0 +1,42 @@
+"""Every rule on its own healthy and sick cases, alone and judged together with the others."""
+
+import pytest
+from gradclinic_worker.finding import Severity
+from gradclinic_worker.rules import RULES, judge
+from gradclinic_worker.rules.rule import Rule
+
+CASES = [pytest.param(rule, id=rule.code) for rule in RULES]
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_healthy_cases_are_silent(rule: Rule) -> None:
+    runs = list(rule.healthy())
+    assert runs
+    assert [] == [f for run in runs for f in judge(run).findings if f.severity > Severity.INFO]
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_sick_cases_are_found_once(rule: Rule) -> None:
+    runs = list(rule.sick())
+    assert runs
+    assert [[rule.code]] * len(runs) == [[f.code for f in judge(run).findings if f.severity > Severity.INFO] for run in runs]
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_no_rule_raises_on_any_case(rule: Rule) -> None:
+    assert [] == [bug for run in (*rule.healthy(), *rule.sick()) for bug in judge(run).bugs]
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_findings_say_all_that_the_catalogue_demands(rule: Rule) -> None:
+    for run in rule.sick():
+        for finding in rule.check(run):
+            assert (rule.code, rule.symptom) == (finding.code, finding.symptom)
+            assert finding.explanation
+            assert finding.remedies
+            assert finding.evidence
+            assert finding.location != type(finding.location)()
+
+
+def test_codes_are_unique() -> None:
+    assert len(RULES) == len({rule.code for rule in RULES})

@@ -1,0 +1,146 @@
+"""From what the rules found to what is reported: one cause, one finding, worst first."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Finding, Severity, Symptom
+from gradclinic_worker.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradclinic_worker.measurements import Measurements
+    from gradclinic_worker.rules.rule import Rule
+
+# Where one activation after the other is off or saturated, the first is where to begin.
+SPREADING = frozenset({"dead-relu", "saturated-activation"})
+# What explains at least this share of a decay, in log scale, is its cause.
+EXPLAINED_SHARE = 0.5
+# Numbers measured downstream of NaN say nothing about these.
+NEEDS_FINITE_NUMBERS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symptom.EXPLODING})
+BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A rule that raised instead of judging."""
+
+    code: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found, and what could not be judged."""
+
+    findings: tuple[Finding, ...]  # worst first
+    bugs: tuple[Bug, ...] = ()
+
+
+def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
+    """Applies every rule and resolves which code wins; a rule that raises does not take the others with it."""
+    found: list[Finding] = []
+    bugs: list[Bug] = []
+    for rule in rules:
+        try:
+            found.extend(rule.check(measurements))
+        except Exception:  # noqa: BLE001 - the boundary around rules: a bug in one is told, the others stand
+            bugs.append(Bug(rule.code, traceback.format_exc()))
+    paths = Paths(measurements)
+    for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes):
+        found = step(paths, found)
+    return Judgement(tuple(sorted(found, key=_rank)), tuple(bugs))
+
+
+def _rank(finding: Finding) -> tuple[int, int, int, str]:
+    """Worst first; among equals the section of the catalogue, then the order of the program."""
+    return -finding.severity, list(Symptom).index(finding.symptom), min(finding.sites, default=-1), finding.code
+
+
+def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
+    """With a broken forward pass the rest of the numbers mean nothing; what comes in broken explains what follows."""
+    broken = [
+        finding for finding in found if finding.code in BROKEN_FORWARD and finding.severity is Severity.CRITICAL
+    ]
+    if not broken:
+        return found
+    from_outside = [finding for finding in broken if finding.code != "non-finite-forward"]
+    reached = paths.downstream(*(paths.sites[index] for finding in from_outside for index in finding.sites))
+    target_is_bad = any(finding.location.name == "target" for finding in from_outside)
+    return [
+        finding
+        for finding in found
+        if finding.symptom not in NEEDS_FINITE_NUMBERS
+        and not (
+            finding.code in ("non-finite-forward", "non-finite-backward")
+            and from_outside
+            and (reached.issuperset(finding.sites) if finding.sites else target_is_bad or reached)
+        )
+    ]
+
+
+def _spreading_from_one_place(paths: Paths, found: list[Finding]) -> list[Finding]:
+    """Of activations that are off or saturated one after the other, the worst (then the first) stands for all."""
+    kept: list[Finding] = []
+    for finding in sorted(found, key=_rank):
+        cause = next(
+            (
+                index
+                for index, earlier in enumerate(kept)
+                if finding.code in SPREADING and earlier.code == finding.code and _connected(paths, earlier, finding)
+            ),
+            None,
+        )
+        if cause is None:
+            kept.append(finding)
+        else:
+            kept[cause] = _with_effect(kept[cause], finding)
+    return kept
+
+
+def _connected(paths: Paths, one: Finding, other: Finding) -> bool:
+    here, there = (
+        {index for index in finding.sites if index in paths.sites} for finding in (one, other)
+    )
+    first = [paths.sites[index] for index in here]
+    return bool(there & (paths.downstream(*first) | paths.upstream(*first)))
+
+
+def _symptoms_of_causes(paths: Paths, found: list[Finding]) -> list[Finding]:
+    """A vanishing gradient goes into the finding that explains most of it; growth explains an overflow on the way back."""
+    kept = list(found)
+    for symptom in found:
+        if symptom.code == "vanishing-gradient" and symptom.decay_bits:
+            total = sum(symptom.decay_bits.values())
+            for index, cause in enumerate(kept):
+                if cause.code in SPREADING and _explained(cause, symptom) >= EXPLAINED_SHARE * total:
+                    kept[index] = _with_effect(cause, symptom)
+                    kept.remove(symptom)
+                    break
+        elif symptom.code == "non-finite-backward" and any(other.code == "exploding-gradient" for other in kept):
+            kept.remove(symptom)
+        elif symptom.code == "exploding-gradient" and any(
+            cause.code in SPREADING and _connected(paths, cause, symptom) for cause in kept
+        ):
+            kept.remove(symptom)
+    return kept
+
+
+def _explained(cause: Finding, symptom: Finding) -> float:
+    return sum(bits for index, bits in symptom.decay_bits.items() if index in cause.sites)
+
+
+def _with_effect(cause: Finding, effect: Finding) -> Finding:
+    """The cause, with what merely follows from it among the affected."""
+    named = effect.location.module
+    affected = dict.fromkeys([*cause.affected, *effect.affected, *([named] if named else [])])
+    own = cause.location.module
+    return replace(
+        cause,
+        affected=tuple(name for name in affected if name != own),
+        sites=(*cause.sites, *effect.sites) if cause.code == effect.code else cause.sites,
+        evidence=(*cause.evidence, *(item for item in effect.evidence if item.name.startswith("relative_gradient"))),
+    )

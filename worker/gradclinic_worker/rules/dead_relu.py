@@ -1,0 +1,115 @@
+"""The units of a ReLU-like activation are off for every sample, so that no gradient passes them.
+
+## What it means
+A unit whose input is negative for the whole batch outputs zero, and its derivative is zero: the weights before it
+get no gradient and cannot move it back. When all units of a layer are off, nothing before the layer learns.
+
+## Why it happens
+- a large negative bias, set by hand or reached by one update with too large a learning rate;
+- inputs that are far from zero and all on one side, weights with one sign;
+- a ReLU on the output of a network whose last layer starts out negative.
+
+## How it is measured
+For each ReLU, `clamp(min=0)`, `threshold` or `maximum(x, 0)`: the share of units (channels, features) that are zero
+for every sample and position. CRITICAL when every value is zero, so that no gradient passes; WARNING from 90 % of
+the units on (about half of a healthy ReLU's *values* are zero, but few of its units always are). With few units
+chance can do that: a fair coin per unit must be able to explain it in less than one batch in a thousand, unless the
+inputs lie more than two standard deviations below zero or the whole network before it is cut off.
+
+## Example
+    nn.init.constant_(layer.bias, -100.0)      # relu(layer(x)) is zero for every x
+
+## What to do
+Reset the bias to zero, initialise the weights with `nn.init.kaiming_normal_`, lower the learning rate, normalise
+before the activation, or use an activation that leaks (`nn.LeakyReLU`, `nn.GELU`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.measurements import GradientStatus
+from gradclinic_worker.op_kinds import rectifies
+from gradclinic_worker.paths import Paths
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.tiny_run import TinyRun, statistics
+from gradclinic_worker.wording import listed, number, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import Measurements, Site
+
+OFF_SHARE = 0.9  # the catalogue's
+CHANCE = 1e-3
+FAR_BELOW_ZERO_DEVIATIONS = 2.0
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each activation that is off."""
+    paths = Paths(measurements)
+    for site in paths.sites.values():
+        if site.activation and site.activation.count and rectifies(site) and site.requires_grad and paths.reaches_loss(site):
+            off = 1.0 if site.activation.zeros == site.activation.count else site.dead_unit_share or 0.0
+            if off >= OFF_SHARE and not _may_be_chance(paths, site, off):
+                yield _finding(paths, site, off)
+
+
+def _may_be_chance(paths: Paths, site: Site, off: float) -> bool:
+    units = site.unit_count or (site.shape[-1] if site.shape else 1)
+    least = math.ceil(off * units - 1e-9)
+    if sum(math.comb(units, k) for k in range(least, units + 1)) / 2**units < CHANCE:
+        return False
+    before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
+    if before and units > 1:
+        deviation = math.sqrt(max(before.rms**2 - before.mean**2, 0.0))
+        if before.max < -FAR_BELOW_ZERO_DEVIATIONS * deviation:
+            return False
+    still = len(paths.parameters_before(site, GradientStatus.ZERO))
+    return still <= len(paths.parameters_before(site, GradientStatus.FLOWING))
+
+
+def _finding(paths: Paths, site: Site, off: float) -> Finding:
+    location = Location.of(site)
+    before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
+    inputs = (Evidence("largest_input", before.max, "1", 0.0), Evidence("mean_input", before.mean)) if before else ()
+    follow = paths.downstream(site)
+    starved = [p.name for p in paths.measurements.parameters if p.status is GradientStatus.ZERO and follow & set(p.read_by)]
+    stuck = [*paths.parameters_before(site, GradientStatus.ZERO), *starved] if off == 1 else paths.feeding_parameters(site)
+    all_off = "No gradient passes it" if off == 1 else "What is before those units gets no gradient through them"
+    lie = f" Its inputs lie between {number(before.min)} and {number(before.max)}." if before else ""
+    return Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=Severity.CRITICAL if off == 1 else Severity.WARNING,
+        location=location,
+        explanation=f"{share(off)} of the units of {location} are zero for every sample of the batch.{lie} {all_off}, "
+        f"so {listed(list(dict.fromkeys(stuck))) or 'what is before it'} cannot move them back.",
+        remedies=(
+            f"Reset the bias of the layer before it: `nn.init.zeros_({(stuck or ['layer.bias'])[0].rpartition('.')[0]}.bias)`.",
+            "Put a normalisation (BatchNorm, LayerNorm) before the activation, and lower the learning rate.",
+            "Use an activation that leaks: `nn.LeakyReLU(0.01)` or `nn.GELU()`.",
+        ),
+        evidence=(Evidence("off_share", off, "1", OFF_SHARE), *inputs),
+        affected=tuple(dict.fromkeys(stuck)),
+        sites=(site.index,),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()
+    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    yield run.finish(run.op("aten::relu", layer, activation=statistics(zeros=32), dead_unit_share=0.5, unit_count=64))
+
+
+def _sick() -> Iterator[Measurements]:
+    for op, off in (("aten::relu", 1.0), ("aten::relu_", 0.95), ("aten::clamp_min", 1.0)):
+        run = TinyRun()
+        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0 if off == 1 else 1.0)
+        output = statistics(1.0 - int(off))
+        yield run.finish(run.op(op, layer, activation=output, dead_unit_share=off, unit_count=64, constants={"min": 0}))
+
+
+RULE = Rule("dead-relu", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)

@@ -1,0 +1,118 @@
+"""The gradient grows by a factor per layer (or per time step), until one update throws the weights away.
+
+## What it means
+Each layer multiplies the gradient on its way back. Where these factors are above one, the early layers get a
+gradient that is many orders of magnitude larger than what the loss sends: no learning rate suits all layers, and
+the loss jumps or becomes NaN.
+
+## Why it happens
+- weights are initialised too large (`normal_(std=1)`, a gain above what the activation needs);
+- no normalisation between many expanding layers; a recurrent weight with a norm above one over many steps.
+
+## How it is measured
+For each layer on the way from the loss, the L2 norm of the gradient that arrives at its output. Reported when the
+gradient at an early layer is at least 2^14 times what arrives at the output *and* the growth is a trend: at least four
+steps, none of them more than half of it. CRITICAL from 2^20 on. A float16 overflows at 2^16; networks that train (also
+deep ones with BatchNorm, where a factor of 1.2 per layer is known and normal) stay far below. Compared with the
+gradient at the output, the size of the loss itself plays no part. Over time: the same of the first and last step.
+
+## Example
+    for layer in layers:
+        nn.init.normal_(layer.weight)      # std 1 in a layer of width 256: factor 11 per layer
+
+## What to do
+`nn.init.kaiming_normal_` or `orthogonal_`, normalisation, residual connections; meanwhile
+`torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.depth_trend import Trend, growing
+from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.time_profile import Recurrence, recurrences
+from gradclinic_worker.tiny_run import TinyRun
+from gradclinic_worker.wording import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import Measurements
+
+GROWN_BITS = 14.0
+BROKEN_BITS = 20.0
+REMEDIES = (
+    "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh) instead of a fixed standard deviation.",
+    "Add a normalisation (LayerNorm, BatchNorm) per layer, or skip connections with a small scale.",
+    "Until then: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)` before the optimizer's step.",
+)
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each stack of layers, and for each loop, along which the gradient explodes."""
+    for trend in growing(measurements, GROWN_BITS):
+        yield _over_depth(trend)
+    for loop in recurrences(measurements):
+        if -loop.decay >= GROWN_BITS:
+            yield _over_time(loop)
+
+
+def _over_depth(trend: Trend) -> Finding:
+    first, last = Location.of(trend.first), Location.of(trend.last)
+    layers, growth = len(trend.profile.steps), 2.0**-trend.profile.decay
+    source = Location.of(trend.mechanism_site)
+    return Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=_severity(trend.lost_bits),
+        location=first,
+        explanation=f"From {last} back to {first} the gradient is multiplied by about {number(trend.factor_per_layer)} per "
+        f"layer, {number(growth)} over {layers} layers. The mechanism is {trend.mechanism}, beginning at {source}.",
+        remedies=REMEDIES,
+        evidence=(
+            Evidence("gradient_first_to_output", growth, "1", 2**GROWN_BITS),
+            Evidence("gradient_factor_per_layer", trend.factor_per_layer, text=f"mechanism: {trend.mechanism} at {source}"),
+            Evidence("layers", layers + 1, "layers", text=f"from {first} to {last}"),
+        ),
+        affected=trend.affected,
+        sites=(trend.first.index,),
+        decay_bits=trend.profile.bits,
+    )
+
+
+def _over_time(loop: Recurrence) -> Finding:
+    location, factor = Location.of(loop.site), 2 ** (-loop.decay / (loop.steps - 1))
+    return Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=_severity(-loop.decay),
+        location=location,
+        explanation=f"In the loop around {location} the gradient is multiplied by about {number(factor)} per time step: the "
+        f"first of {loop.steps} steps gets {number(2**-loop.decay)} times what the last one gets.",
+        remedies=("Initialise the recurrent weight with `nn.init.orthogonal_`, or use a gated cell.", *REMEDIES[1:]),
+        evidence=(Evidence("first_step_to_last_step", 2**-loop.decay, "1", 2**GROWN_BITS),),
+        affected=loop.site.parameters,
+        sites=(loop.site.index,),
+    )
+
+
+def _severity(bits: float) -> Severity:
+    return Severity.CRITICAL if bits >= BROKEN_BITS else Severity.WARNING
+
+
+def _healthy() -> Iterator[Measurements]:
+    yield TinyRun.stack("aten::relu", depth=30, gain=1.2)  # a deep plain network with BatchNorm
+
+
+def _sick() -> Iterator[Measurements]:
+    yield TinyRun.stack("aten::relu", depth=20, gain=3.0)
+    yield TinyRun.stack("aten::tanh", depth=8, gain=6.0)
+    run = TinyRun()
+    step = run.op("aten::linear", "x", module="cell", weights=["cell.weight"], calls=20)
+    run.amend(step, gradient_rms_by_call=tuple(3.0**age for age in range(19, -1, -1)))
+    yield run.finish(run.op("aten::linear", step, module="head", weights=["head.weight"]))
+
+
+RULE = Rule("exploding-gradient", Symptom.EXPLODING, __doc__, check, _healthy, _sick)

@@ -1,0 +1,79 @@
+"""A parameter or buffer holds NaN or infinity.
+
+## What it means
+The archive was saved after training had already broken: every output that uses the parameter is NaN.
+
+## Why it happens
+- a step with a NaN gradient, or with so large a learning rate that the weights overflowed;
+- BatchNorm's running statistics met a batch with NaN; a buffer was computed as 0 / 0.
+
+## How it is measured
+Every element of every parameter and buffer is looked at. There is no threshold. For buffers only NaN counts, and only
+when the loss is not finite: masks of -inf are commonly kept as buffers.
+
+## Example
+    optimizer.step()      # with gradients of NaN: now all weights are NaN
+
+## What to do
+Load the last good checkpoint, and diagnose that one with the batch that broke it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.non_finite_origin import is_broken, spoiled
+from gradclinic_worker.paths import Paths
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.tiny_run import TinyRun, statistics
+from gradclinic_worker.wording import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import Measurements
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for all of them together: whatever broke one broke the others."""
+    paths = Paths(measurements)
+    broken = is_broken(paths)
+    counts = {p.name: p.weight.nonfinite for p in measurements.parameters if p.weight.nonfinite}
+    for buffer in measurements.buffers:
+        if broken and buffer.culprit and math.isnan(buffer.culprit.value):
+            counts[buffer.name] = buffer.statistics.nonfinite
+    if not counts:
+        return
+    first = next(iter(counts))
+    readers = (site.index for site in paths.sites.values() if counts.keys() & {*site.parameters, *site.buffers})
+    yield Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=Severity.CRITICAL if broken else Severity.WARNING,
+        location=Location(parameter=first, module=first.rpartition(".")[0]),
+        explanation=f"{listed(list(counts))} {'holds' if len(counts) == 1 else 'hold'} {sum(counts.values())} values that are "
+        "NaN or infinite. Training had broken before this archive was saved.",
+        remedies=(
+            "Load the last checkpoint that is finite, and diagnose that one with the batch that broke it.",
+            "Clip gradients and skip steps whose gradient is not finite.",
+        ),
+        evidence=(Evidence("non_finite_values", sum(counts.values()), "elements", 0),),
+        affected=tuple(dict.fromkeys([*counts, *spoiled(paths)])),
+        sites=tuple(readers),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+
+
+def _sick() -> Iterator[Measurements]:
+    run = TinyRun()
+    run.parameter("fc.weight", weight=statistics(nonfinite=3))
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
+
+
+RULE = Rule("non-finite-parameter", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)

@@ -1,0 +1,113 @@
+"""A sigmoid, tanh or other bounded activation sits in its flat region, where the gradient is (nearly) gone.
+
+## What it means
+At the flat ends of the curve the output hardly depends on the input. The gradient is multiplied by that tiny slope,
+so the layers before the activation get next to nothing, and what saturated stays saturated.
+
+## Why it happens
+- weights or biases are far too large, or one update with too large a learning rate made them so;
+- the inputs are not standardised (pixels 0..255, prices, timestamps);
+- a sum over many inputs that is not scaled by the square root of their number.
+
+## How it is measured
+An element counts as flat where the local slope is below 1 % of the steepest of the curve: |x| > 3.0 for tanh, > 6.0 for
+sigmoid, outside the bounds for hardtanh, hardsigmoid, ReLU6. With default initialisation almost none is. WARNING when
+most are: half for smooth curves, 75 % for hardtanh and hardsigmoid (a third is normal there), 90 % for ReLU6 (half
+is normal there). CRITICAL from 99 % on, or when exactly zero comes out on the way back. Not reported where the loss
+is at most 5 % of that of a constant guess: a model that has learned its targets is sure of them.
+
+## Example
+    gate = torch.sigmoid(self.fc(pixels))     # pixels 0..255: fc gives hundreds, sigmoid gives exactly 0 or 1
+
+## What to do
+Standardise the inputs, use `nn.init.xavier_uniform_` (with `nn.init.calculate_gain`), normalise before the activation,
+or use one that does not saturate (ReLU, GELU) inside the network. A sigmoid at the output belongs into the loss:
+`binary_cross_entropy_with_logits`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.convergence import has_converged
+from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.paths import Paths, gradient_norm, is_all_zero
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.tiny_run import TinyRun, statistics
+from gradclinic_worker.wording import listed, number, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import Measurements, Site
+
+FLAT_SHARE = {"aten::hardtanh": 0.75, "aten::hardsigmoid": 0.75, "aten::relu6": 0.9}
+FLAT_SHARE_OF_SMOOTH = 0.5
+ALL_BUT_GONE_SHARE = 0.99
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each activation that is saturated."""
+    if has_converged(measurements):
+        return
+    paths = Paths(measurements)
+    for site in paths.sites.values():
+        if plain(site.op) in STEEPEST_SLOPE and site.flat_share is not None and site.requires_grad and paths.reaches_loss(site):
+            limit = _limit(site)
+            if site.flat_share >= limit:
+                yield _finding(paths, site, site.flat_share, limit)
+
+
+def _limit(site: Site) -> float:
+    rectifies = plain(site.op) == "aten::hardtanh" and site.constants.get("min_val") == 0
+    return FLAT_SHARE["aten::relu6"] if rectifies else FLAT_SHARE.get(plain(site.op), FLAT_SHARE_OF_SMOOTH)
+
+
+def _finding(paths: Paths, site: Site, flat: float, limit: float) -> Finding:
+    location = Location.of(site)
+    before = next((operand for operand in paths.operands(site) if operand.activation), None)
+    evidence = [Evidence("flat_share", flat, "1", limit)]
+    lie, gone = "", flat >= ALL_BUT_GONE_SHARE
+    if before and before.activation:
+        evidence.append(Evidence("input_rms", before.activation.rms))
+        lie = f" Its inputs lie between {number(before.activation.min)} and {number(before.activation.max)}."
+        if gradient_norm(site) > 0 and before.gradient and len(paths.readers(before)) == 1:
+            evidence.append(Evidence("gradient_kept", gradient_norm(before) / gradient_norm(site), "1", STEEPEST_SLOPE[plain(site.op)]))
+            gone |= is_all_zero(before)
+    feeding = paths.feeding_parameters(site)
+    layer = feeding[0].rpartition(".")[0] if feeding else ""
+    return Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=Severity.CRITICAL if gone else Severity.WARNING,
+        location=location,
+        explanation=f"{share(flat)} of the values of {location} lie in its flat region.{lie} The gradient that comes back "
+        f"through it is {'gone' if gone else 'much reduced'}, so {listed(feeding) or 'what is before it'} hardly moves.",
+        remedies=(
+            f"Make the inputs smaller: standardise the data, or initialise {f'`{layer}`' if layer else 'the layer before'} "
+            "with `nn.init.xavier_uniform_` and zero bias.",
+            "Put a normalisation (LayerNorm, BatchNorm) before the activation, or use ReLU or GELU inside the network.",
+            "At the output, leave the activation to the loss, for example `binary_cross_entropy_with_logits`.",
+        ),
+        evidence=tuple(evidence),
+        affected=feeding,
+        sites=(site.index,),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    for op, flat in (("aten::tanh", 0.1), ("aten::hardtanh", 0.35), ("aten::relu6", 0.5)):
+        run = TinyRun()
+        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+        yield run.finish(run.op(op, layer, flat_share=flat))
+
+
+def _sick() -> Iterator[Measurements]:
+    for op, flat, input_rms in (("aten::sigmoid", 1.0, 300.0), ("aten::tanh_", 0.7, 8.0), ("aten::relu6", 0.95, 60.0)):
+        run = TinyRun()
+        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(input_rms))
+        yield run.finish(run.op(op, layer, flat_share=flat))
+
+
+RULE = Rule("saturated-activation", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)

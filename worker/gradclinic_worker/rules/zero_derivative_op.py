@@ -1,0 +1,87 @@
+"""An operation whose derivative is zero almost everywhere stands on the only way from the loss to parameters.
+
+## What it means
+Autograd goes through the operation without complaint and multiplies the gradient by exactly zero. The parameters before
+it have a gradient, and all of it is zero.
+
+## Why it happens
+- `round`, `floor`, `ceil`, `trunc`, `sign`, division with a rounding mode: steps, flat between the jumps;
+- quantisation or binarisation written without a straight-through estimator; sampling with `bernoulli`.
+
+## How it is measured
+From every trainable parameter whose gradient is exactly zero, all ways to the loss are followed up to the first
+operation at which a non-zero gradient still arrives. Reported when every one of them is such an operation. There is no
+threshold. A straight-through estimator leaves a way around, so it is not reported.
+
+## Example
+    return torch.round(self.fc(x))      # d round(x) / dx = 0
+
+## What to do
+Pass the gradient straight through, or train with the smooth value and round only at inference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.measurements import GradientStatus
+from gradclinic_worker.op_kinds import has_zero_derivative
+from gradclinic_worker.paths import Paths
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.tiny_run import TinyRun
+from gradclinic_worker.wording import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import Measurements, Site
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each such op."""
+    paths = Paths(measurements)
+    stopped: dict[int, list[str]] = {}
+    for parameter in measurements.parameters:
+        if parameter.status is GradientStatus.ZERO:
+            blocks = paths.blocks(parameter)
+            if blocks and all(has_zero_derivative(site) for site in blocks):
+                stopped.setdefault(blocks[0].index, []).append(parameter.name)
+    for index, names in stopped.items():
+        yield _finding(paths.sites[index], tuple(names))
+
+
+def _finding(site: Site, names: tuple[str, ...]) -> Finding:
+    location = Location.of(site)
+    return Finding(
+        code=RULE.code,
+        symptom=RULE.symptom,
+        severity=Severity.CRITICAL,
+        location=location,
+        explanation=f"The derivative of the operation at {location} is zero almost everywhere. Every way from the loss to "
+        f"{listed(names)} passes through it, so their gradient is exactly zero.",
+        remedies=(
+            "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
+            "Train with the smooth value and apply this operation only at inference.",
+        ),
+        evidence=(Evidence("parameters_with_zero_gradient", len(names), "parameters", 0),),
+        affected=names,
+        sites=(site.index,),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()  # straight-through: x + (round(x) - x).detach()
+    value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    rounded = run.op("aten::detach", run.op("aten::round", value, gradient=0.0))
+    yield run.finish(run.op("aten::add", value, rounded))
+
+
+def _sick() -> Iterator[Measurements]:
+    for op in ("aten::round", "aten::floor_", "aten::sign"):
+        run = TinyRun()
+        value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0)
+        yield run.finish(run.op(op, value))
+
+
+RULE = Rule("zero-derivative-op", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
