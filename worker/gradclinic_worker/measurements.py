@@ -74,7 +74,10 @@ class Site:
     buffers: tuple[str, ...]  # buffers that it reads directly
     inputs: tuple[str, ...]  # model inputs that it reads directly
     reached_by: frozenset[str]  # parameters whose value this value depends on, directly or not
-    constants: dict[str, object] = field(default_factory=dict)  # constant arguments by schema name (int, float, bool, str, None)
+    constants: dict[str, object] = field(
+        default_factory=dict
+    )  # constant arguments by schema name (int, float, bool, str, None, or a tuple of them)
+    output: int = 0  # which output of its operation this is, for an op with several (LSTM, max with indices)
 
     # measured, forward
     calls: int = 0
@@ -94,7 +97,9 @@ class Site:
     operands_finite: bool = True  # whether all that this op read was finite when it first gave a non-finite value
 
     # measured, backward
-    gradient: Statistics | None = None  # of the gradient that arrives at this value, summed over uses; None: nothing arrived
+    gradient: Statistics | None = (
+        None  # of the gradient that arrives at this value, summed over uses; None: nothing arrived
+    )
     gradient_order: int = -1  # order of arrival in the backward pass, from 0
     gradient_rms_by_call: tuple[float, ...] = ()  # oldest call first
     gradient_culprit: Culprit | None = None  # first non-finite gradient element

@@ -1,0 +1,89 @@
+"""The whole analysis of one request: archive, program, observe, rules, report."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from gradclinic.v1 import diagnosis_pb2, executor_pb2
+
+from gradclinic_worker import archive, criterion, feed, observe, program
+from gradclinic_worker.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from gradclinic_worker.measurements import Measurements
+
+Entered = Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]
+
+
+class StageClock:
+    """Tells the caller which stage begins, and remembers how long each took."""
+
+    def __init__(self, entered: Entered) -> None:
+        self._entered = entered
+        self._seconds: dict[diagnosis_pb2.DiagnosisStage.ValueType, float] = {}
+        self._current: diagnosis_pb2.DiagnosisStage.ValueType | None = None
+        self._since = 0.0
+
+    def enter(self, stage: diagnosis_pb2.DiagnosisStage.ValueType, progress: float) -> None:
+        """A stage begins; the one before it ends."""
+        self.stop()
+        self._current, self._since = stage, time.perf_counter()
+        self._entered(stage, progress)
+
+    def stop(self) -> None:
+        """The current stage ends."""
+        if self._current is not None:
+            spent = time.perf_counter() - self._since
+            self._seconds[self._current] = self._seconds.get(self._current, 0.0) + spent
+        self._current = None
+
+    def timings(self) -> list[diagnosis_pb2.StageTiming]:
+        """What each stage took, in the order of the stages."""
+        found = []
+        for stage, seconds in sorted(self._seconds.items()):
+            timing = diagnosis_pb2.StageTiming(stage=stage)
+            timing.duration.FromNanoseconds(int(seconds * 1e9))
+            found.append(timing)
+        return found
+
+
+def measure(
+    spec: diagnosis_pb2.DiagnosisSpec,
+    files: Mapping[executor_pb2.Attachment.ValueType, str],
+    *,
+    device: torch.device,
+    entered: Entered,
+) -> Measurements:
+    """Everything up to the rules: what a run of the model shows.
+
+    Args:
+        spec: The request.
+        files: Readable paths of its attachments.
+        device: Where to run.
+        entered: Told of each stage and of the progress, 0..1.
+
+    Raises:
+        AnalysisError: As in `analyse`.
+    """
+    torch.manual_seed(spec.seed)
+    entered(diagnosis_pb2.DIAGNOSIS_STAGE_LOAD, 0.0)
+    module = archive.load(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model")
+    inputs = feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs")
+    feed.refuse_empty(inputs, field="inputs")
+    arguments = feed.bind(module, inputs)
+    loss = criterion.build(spec, files, device=device)
+    entered(diagnosis_pb2.DIAGNOSIS_STAGE_PREPARE, 0.1)
+    prepared = program.prepare(module, list(zip(_argument_names(module, inputs), arguments, strict=True)))
+    subject = observe.Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
+    return observe.observe(subject, entered=entered)
+
+
+def _argument_names(module: torch.jit.ScriptModule, inputs: Mapping[str, torch.Tensor]) -> list[str]:
+    """Each argument of forward under the name it was sent with."""
+    sent = {name.partition(".")[0] for name in inputs}
+    parameters = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]  # typed as a plain callable
+    return [str(i) if str(i) in sent else parameter.name for i, parameter in enumerate(parameters)]

@@ -1,0 +1,196 @@
+"""What the engine knows about operators: which read only shapes, which are views, overwrite, saturate, switch units off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Give a number or a flag that depends on a tensor's shape and kind, never on its elements.
+SHAPE_ONLY = frozenset(
+    f"aten::{name}"
+    for name in (
+        "size numel dim ndimension stride storage_offset len is_floating_point is_complex is_contiguous is_sparse "
+        "is_cuda is_cpu get_device element_size sym_size sym_numel __is__ __isnot__ __contains__ is_same_size "
+        "_shape_as_tensor format str warn requires_grad output_nr is_leaf __len__ result_type is_signed"
+    ).split()
+) | frozenset(
+    f"prim::{name}"
+    for name in (
+        "dtype device shape layout is_cuda is_cpu is_mps is_xpu is_sparse is_quantized is_meta is_nested requires_grad "
+        "itemsize isinstance"
+    ).split()
+)
+
+# In-place ops that do not read what they write over.
+OVERWRITING = frozenset(
+    f"aten::{name}_"
+    for name in (
+        "copy fill zero normal uniform random bernoulli exponential geometric log_normal cauchy set one_hot "
+        "resize resize_as swap_axes detach"
+    ).split()
+) - {"aten::swap_axes_", "aten::detach_", "aten::bernoulli_"} | {"aten::zero_", "aten::_foreach_zero_"}
+
+# Arguments that lend only their shape or kind, by position.
+SHAPE_ARGUMENTS = {
+    f"aten::{name}": 0
+    for name in (
+        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_full "
+        "new_empty new_empty_strided"
+    ).split()
+} | {f"aten::{name}": 1 for name in "expand_as view_as reshape_as type_as sum_to_size resize_as_".split()}
+
+# Views that hold every element of what they are a view of.
+FULL_VIEWS = frozenset(
+    f"aten::{name}"
+    for name in (
+        "view reshape view_as reshape_as flatten unflatten squeeze unsqueeze transpose permute t numpy_T mT contiguous "
+        "detach alias movedim moveaxis swapaxes swapdims ravel to type_as float double half bfloat16 cpu cuda "
+        "view_as_real view_as_complex resolve_conj resolve_neg _reshape_alias positive atleast_1d atleast_2d atleast_3d "
+        "transpose_ squeeze_ unsqueeze_ t_ detach_"
+    ).split()
+) | {"prim::data"}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The part of an operator's schema that data-flow needs.
+
+    Attributes:
+        names: Argument names, in order.
+        written: Positions of the arguments that it writes into.
+        outputs_only: Positions of written arguments that it does not read (`out=`).
+        viewed: For each return, the position of the argument that it may be an alias of, or None.
+    """
+
+    names: tuple[str, ...]
+    written: tuple[int, ...]
+    outputs_only: tuple[int, ...]
+    viewed: tuple[int | None, ...]
+
+
+@lru_cache(maxsize=4096)
+def schema(text: str) -> Schema | None:
+    """Parses a schema as a node prints it; None for nodes that have none."""
+    if text.startswith("("):
+        return None
+    try:
+        parsed = torch._C.parse_schema(text)  # noqa: SLF001  # the only parser of schemas
+    except RuntimeError:
+        return None
+    aliases = [_alias_sets(argument) for argument in parsed.arguments]
+    written = tuple(i for i, argument in enumerate(parsed.arguments) if argument.is_write)
+    return Schema(
+        names=tuple(argument.name for argument in parsed.arguments),
+        written=written,
+        outputs_only=tuple(i for i in written if parsed.arguments[i].name.startswith("out") and i > 0),
+        viewed=tuple(
+            next((i for i, sets in enumerate(aliases) if sets & _alias_sets(returned)), None)
+            for returned in parsed.returns
+        ),
+    )
+
+
+def _alias_sets(argument: torch.Argument) -> frozenset[str]:
+    alias = argument.alias_info
+    return frozenset(alias.before_set) - {"*", "alias::*"} if alias is not None else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Outputs strictly between the two bounds are outside an op's flat region."""
+
+    low: float
+    high: float
+
+
+# A place counts as flat where the local derivative is below this share of the op's largest derivative.
+FLAT_DERIVATIVE_SHARE = 0.01
+_SIGMOID_EDGE = (1 - math.sqrt(1 - FLAT_DERIVATIVE_SHARE)) / 2  # y(1-y) = share/4
+_TANH_EDGE = math.sqrt(1 - FLAT_DERIVATIVE_SHARE)  # 1-y^2 = share
+_ERF_EDGE = math.erf(math.sqrt(-math.log(FLAT_DERIVATIVE_SHARE)))  # exp(-x^2) = share
+
+_ATAN_EDGE = math.acos(math.sqrt(FLAT_DERIVATIVE_SHARE))  # cos(y)^2 = share
+
+
+def lively_span(op: str, constants: Mapping[str, object]) -> Span | None:
+    """Between which outputs a saturating op still has a derivative; None for ops that do not saturate.
+
+    By output, because the input is gone when the probe sees the op.
+    """
+    match op.removesuffix("_"):
+        case "aten::sigmoid":
+            return Span(_SIGMOID_EDGE, 1 - _SIGMOID_EDGE)
+        case "aten::tanh":
+            return Span(-_TANH_EDGE, _TANH_EDGE)
+        case "aten::erf":
+            return Span(-_ERF_EDGE, _ERF_EDGE)
+        case "aten::atan" | "aten::arctan":
+            return Span(-_ATAN_EDGE, _ATAN_EDGE)
+        case "aten::hardsigmoid":
+            return Span(0.0, 1.0)
+        case "aten::relu6":
+            return Span(0.0, 6.0)
+        case "aten::log_sigmoid":
+            return Span(-math.inf, -FLAT_DERIVATIVE_SHARE)  # the derivative is 1 - exp(y)
+        case "aten::hardtanh":
+            return _bounds(constants, "min_val", "max_val", default=(-1.0, 1.0))
+        case "aten::clamp" | "aten::clip":
+            return _bounds(constants, "min", "max", default=(-math.inf, math.inf))
+        case "aten::clamp_max":
+            return _bounds(constants, "", "max", default=(-math.inf, math.inf))
+        case _:
+            return None
+
+
+def _bounds(constants: Mapping[str, object], low: str, high: str, *, default: tuple[float, float]) -> Span | None:
+    lower, upper = constants.get(low, default[0]), constants.get(high, default[1])
+    lower = default[0] if lower is None else lower
+    upper = default[1] if upper is None else upper
+    if not isinstance(lower, (int, float)) or not isinstance(upper, (int, float)):
+        return None
+    return Span(float(lower), float(upper)) if math.isfinite(lower) or math.isfinite(upper) else None
+
+
+def switches_units_off(op: str, constants: Mapping[str, object]) -> bool:
+    """Whether an op gives exactly zero (or its lower bound) for one half of its inputs, as ReLU does."""
+    match op.removesuffix("_"):
+        case "aten::relu" | "aten::relu6" | "aten::hardswish":
+            return True
+        case "aten::threshold":
+            return constants.get("value") == 0
+        case "aten::hardtanh":
+            return constants.get("min_val") == 0
+        case "aten::clamp" | "aten::clamp_min" | "aten::clip":
+            return constants.get("min") == 0
+        case _:
+            return False
+
+
+# Hand back their argument itself in some modes, though their schema does not say so.
+MAY_RETURN_ARGUMENT = frozenset(
+    f"aten::{name}"
+    for name in (
+        "dropout alpha_dropout feature_dropout feature_alpha_dropout real conj "
+        "chunk split split_with_sizes unsafe_chunk unbind tensor_split hsplit vsplit dsplit broadcast_tensors"
+    ).split()
+)
+
+# Units of what these give are along dimension 1, also in three dimensions.
+CHANNELS_FIRST = frozenset(
+    f"aten::{name}"
+    for name in (
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d _convolution convolution batch_norm "
+        "instance_norm group_norm native_batch_norm native_group_norm max_pool1d avg_pool1d adaptive_avg_pool1d"
+    ).split()
+)
+# Units of what these give are along the last dimension.
+MAKES_FEATURES_LAST = frozenset(
+    f"aten::{name}" for name in "linear matmul addmm mm bmm baddbmm layer_norm embedding lstm gru rnn_tanh".split()
+)

@@ -1,0 +1,92 @@
+"""The custom operators that stand behind each site in an instrumented graph, and who listens to them.
+
+They do nothing unless a recorder listens; a graph with probes stays runnable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+PROBE = "gradclinic::probe"
+PROBE_OPTIONAL = "gradclinic::probe_optional"
+PROBE_LIST = "gradclinic::probe_list"
+VISIT = "gradclinic::visit"
+
+
+class Listener(Protocol):
+    """What gets told at each site."""
+
+    def on_tensor(self, value: torch.Tensor, site: int) -> None:
+        """A site gave a tensor."""
+
+    def on_list(self, values: list[torch.Tensor], site: int) -> None:
+        """A site gave a list of tensors."""
+
+    def on_visit(self, site: int) -> None:
+        """A site ran, and gave no tensor."""
+
+
+class _Line:
+    """Who listens now; one at a time per process, as the graph's operators are global."""
+
+    listener: Listener | None = None
+
+
+def _probe(value: torch.Tensor, site: int) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_tensor(value, site)
+
+
+def _probe_optional(value: torch.Tensor | None, site: int) -> None:
+    if _Line.listener is not None:
+        if value is None:
+            _Line.listener.on_visit(site)
+        else:
+            _Line.listener.on_tensor(value, site)
+
+
+def _probe_list(values: list[torch.Tensor], site: int) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_list(values, site)
+
+
+def _visit(site: int) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_visit(site)
+
+
+# Composite operators run inside autograd's own level, so a hook on the value is a hook on the real gradient.
+_LIBRARY = torch.library.Library("gradclinic", "DEF")
+_LIBRARY.define("probe(Tensor value, int site) -> ()")
+_LIBRARY.define("probe_optional(Tensor? value, int site) -> ()")
+_LIBRARY.define("probe_list(Tensor[] values, int site) -> ()")
+_LIBRARY.define("visit(int site) -> ()")
+_LIBRARY.impl("probe", _probe, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_optional", _probe_optional, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_list", _probe_list, "CompositeImplicitAutograd")
+_LIBRARY.impl("visit", _visit, "CompositeExplicitAutograd")
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Probes are on inside, and off again after it, whatever happened.
+
+    Raises:
+        RuntimeError: When somebody listens already.
+    """
+    if _Line.listener is not None:
+        raise RuntimeError("probes are already on in this process; one run at a time")
+    _Line.listener = listener
+    try:
+        yield
+    finally:
+        _Line.listener = None
+
+
+def are_on() -> bool:
+    """Whether anybody listens."""
+    return _Line.listener is not None
