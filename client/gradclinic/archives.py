@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -43,14 +44,18 @@ def archive_model(model: torch.nn.Module, inputs: object) -> tuple[memoryview, l
         try:
             scripted = torch.jit.script(model)
         except Exception as error:  # noqa: BLE001 - the TorchScript compiler raises what it likes; tracing is next
-            notes.append(
-                "The model was traced with the given inputs because it cannot be scripted "
-                f"({_first_line(error)}): what depends on Python control flow is fixed as it was for these inputs."
-            )
-            scripted = _trace(model, inputs, error)
+            reason = error
+        else:
+            return _save(scripted, "model"), notes
+    with _quiet():
+        traced = _trace(model, inputs, reason)
+    notes.append(
+        "The model was traced with the given inputs because it cannot be scripted "
+        f"({_first_line(reason)}): what depends on Python control flow is fixed as it was for these inputs."
+    )
     for note in notes:
         _log.info(note)
-    return _save(scripted, "model"), notes
+    return _save(traced, "model"), notes
 
 
 def archive_loss(loss: torch.nn.Module) -> memoryview:
@@ -157,9 +162,15 @@ def _save(module: Any, argument: str) -> memoryview:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences what torch says about TorchScript's end and about tracing, and nothing else."""
+    """Silences what is no fault of the caller.
+
+    TorchScript announces its own end and tells where tracing bakes values in
+    (the note does so, too), and it reads every property of a module, also
+    deprecated ones that nobody asked for.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\..*` is (deprecated|not supported)", DeprecationWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         tracer = getattr(sys.modules.get("torch.jit"), "TracerWarning", None)
         if tracer is not None:
             warnings.simplefilter("ignore", tracer)
@@ -168,4 +179,4 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+    return re.sub(" at 0x[0-9a-f]+", "", lines[0] if lines else type(error).__name__).rstrip(".:")

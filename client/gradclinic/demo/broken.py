@@ -16,7 +16,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: ``[N, F]``."""
-        return self.activation(self.linear(x))  # type: ignore[no-any-return]  # torch types modules' calls as Any
+        y: Tensor = self.activation(self.linear(x))
+        return y
 
 
 class TabularClassifier(nn.Module):
@@ -35,7 +36,8 @@ class TabularClassifier(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        return self.head(x)  # type: ignore[no-any-return]  # torch types modules' calls as Any
+        logits: Tensor = self.head(x)
+        return logits
 
 
 class Encoder(nn.Module):
@@ -51,7 +53,8 @@ class Encoder(nn.Module):
         """``images``: ``[N, 3, H, W]``; features ``[N, 2 * width]``."""
         x = torch.relu(self.first(images))
         x = torch.relu(self.second(x))
-        return self.pool(x).flatten(1)  # type: ignore[no-any-return]  # torch types modules' calls as Any
+        features: Tensor = self.pool(x).flatten(1)
+        return features
 
 
 class DetachedEncoder(nn.Module):
@@ -65,7 +68,8 @@ class DetachedEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``images``: ``[N, 3, H, W]``; logits ``[N, C]``."""
         features = self.encoder(images).detach()
-        return self.head(features)  # type: ignore[no-any-return]  # torch types modules' calls as Any
+        logits: Tensor = self.head(features)
+        return logits
 
 
 class SigmoidStack(nn.Module):
@@ -81,4 +85,5 @@ class SigmoidStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: ``[N, F]``; logits ``[N, C]``."""
-        return self.head(self.body(x))  # type: ignore[no-any-return]  # torch types modules' calls as Any
+        logits: Tensor = self.head(self.body(x))
+        return logits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -41,8 +40,10 @@ def demo(*, server: str | None, device: str) -> int:
         if server is None:
             click.echo("starting a private gradclinic…", err=True)
             server = stack.enter_context(private_up(device))
-        from gradclinic.demo.cases import CASES  # noqa: PLC0415 - imports torch, which forks badly once it has run
+        from gradclinic.demo.cases import CASES  # noqa: PLC0415 - imports torch, which is slow
+        from gradclinic.demo.healthy import quiet_transformers  # noqa: PLC0415 - imports torch, which is slow
 
+        quiet_transformers()
         outcomes: list[tuple[Case, str | None]] = []
         for number, case in enumerate(CASES, start=1):
             out.print()
@@ -60,7 +61,6 @@ def _diagnosed(case: Case, server: str) -> Diagnosis:
 
     from gradclinic.demo.cases import SEED  # noqa: PLC0415 - imports torch
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     with (
         torch.random.fork_rng(),
         ProgressDisplay() as display,

@@ -24,7 +24,8 @@ class LanguageModel(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``tokens``: ``[N, T]`` ids; logits ``[N * T, V]``."""
         output: Any = self.gpt2(tokens, use_cache=False)
-        return output.logits.flatten(0, 1)  # type: ignore[no-any-return]  # transformers' outputs are untyped
+        logits: Tensor = output.logits.flatten(0, 1)
+        return logits
 
 
 class ImageClassifier(nn.Module):
@@ -42,7 +43,15 @@ class ImageClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``images``: ``[N, 3, H, W]``; logits ``[N, C]``."""
         output: Any = self.resnet(images)
-        return output.logits  # type: ignore[no-any-return]  # transformers' outputs are untyped
+        logits: Tensor = output.logits
+        return logits
+
+
+def quiet_transformers() -> None:
+    """Keeps transformers from telling about its own defaults."""
+    from transformers import logging  # noqa: PLC0415 - takes seconds
+
+    logging.set_verbosity_error()
 
 
 def tokens(batch: int = 8, length: int = 32) -> tuple[Tensor, Tensor]:
