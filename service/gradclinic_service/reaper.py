@@ -25,14 +25,14 @@ async def reap_forever(store: Store, threads: StoreThreads, interval_seconds: fl
         except StoreUnavailable as error:
             observer.known_error(error)
             if reachable:
-                logger.warning("Redis does not answer, lost jobs are brought back later error=%s", error)
+                logger.warning("cannot look for lost jobs now error=%s", error)
             reachable = False
         except Exception:  # a defect here must not end the recovery of lost jobs
             logger.exception("reaping failed unexpectedly")
             observer.unknown_error("reap")
         else:
             if not reachable:
-                logger.info("Redis answers again")
+                logger.info("can look for lost jobs again")
             reachable = True
             if reaped:
                 logger.warning("brought back or gave up lost diagnoses count=%d ids=%s", len(reaped), ",".join(reaped))

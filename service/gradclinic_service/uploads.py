@@ -10,7 +10,7 @@ from gradclinic_service.settings import MIB
 if TYPE_CHECKING:
     from gradclinic.v1.artifact_pb2 import Artifact, ArtifactChunk
     from gradclinic_service.threads import StoreThreads
-    from gradclinic_store.artifacts import Upload
+    from gradclinic_store.upload import Upload
 
 BATCH_BYTES = 4 * MIB  # at most two batches are in memory: one arriving, one being written
 

@@ -103,10 +103,12 @@ class _CountedStream:
     """A request stream that counts what passes; no generator, since each message's cost counts here."""
 
     def __init__(self, stream: AsyncIterator[Any], call: _Call) -> None:
-        self._next = stream.__aiter__().__anext__
+        self._stream = stream
         self._received = call.received
 
     def __aiter__(self) -> _CountedStream:
+        # Not before it is asked for: gRPC's own stream complains when it was begun and never read.
+        self._next = self._stream.__aiter__().__anext__
         return self
 
     async def __anext__(self) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gradclinic_service.settings import ServiceSettings
     from gradclinic_service.threads import StoreThreads
     from gradclinic_store import Store
-    from gradclinic_store.artifacts import Upload
+    from gradclinic_store.upload import Upload
 
 logger = logging.getLogger(__name__)
 

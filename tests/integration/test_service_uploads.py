@@ -1,0 +1,268 @@
+"""Uploads over the wire: kept, refused, interrupted, resumed, and of any size with little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from api_under_test import (
+    LOSS,
+    MIB,
+    TENSORS,
+    Api,
+    chunk,
+    declaration,
+    detail,
+    eventually,
+    fields,
+    metric,
+    reason,
+    running_api,
+    sha256,
+    stream_of,
+)
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+
+from gradclinic.v1 import artifact_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+CONTENT = random.Random(1).randbytes(10 * MIB + 12_345)
+
+
+async def refused(api: Api, messages: Iterable[artifact_pb2.UploadArtifactRequest]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await api.artifacts.UploadArtifact(iter(messages), timeout=20)
+    return caught.value
+
+
+async def received_bytes(api: Api, content: bytes) -> int:
+    """How much of an artifact the server says it has."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await api.artifacts.GetArtifact(artifact_pb2.GetArtifactRequest(sha256=sha256(content)), timeout=5)
+    assert grpc.StatusCode.NOT_FOUND == caught.value.code()
+    told = detail(caught.value, ErrorInfo)
+    assert "ARTIFACT_NOT_FOUND" == told.reason
+    return int(told.metadata["received_bytes"])
+
+
+@pytest.mark.parametrize("chunk_bytes", [MIB, 300_000])
+async def test_what_is_uploaded_is_stored(redis_url: str, chunk_bytes: int) -> None:
+    async with running_api(redis_url) as api:
+        stored = await api.artifacts.UploadArtifact(stream_of(CONTENT, chunk_bytes=chunk_bytes), timeout=30)
+        assert (sha256(CONTENT), len(CONTENT)) == (stored.sha256, stored.size_bytes)
+        assert CONTENT == b"".join(api.store.artifacts.read(stored.sha256))
+        read = await api.artifacts.GetArtifact(artifact_pb2.GetArtifactRequest(sha256=stored.sha256), timeout=5)
+        assert stored.create_time == read.create_time
+        assert len(CONTENT) == metric(api.metrics, "gradclinic_upload_bytes_total")
+
+
+async def test_the_same_bytes_are_not_taken_twice(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        first = await api.upload(CONTENT)
+        again = await api.artifacts.UploadArtifact(iter([declaration(CONTENT)]), timeout=5)
+        assert first.create_time == again.create_time
+        error = await refused(api, stream_of(CONTENT, LOSS))
+        assert ["declaration.kind"] == fields(error)
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([], "declaration"),
+        ([chunk(b"x")], "declaration"),
+        ([declaration(b"")], "declaration.size_bytes"),
+        ([declaration(b"x", sha256="x")], "declaration.sha256"),
+        ([declaration(b"x", TENSORS, format=1)], "declaration.format"),
+        ([declaration(b"x"), declaration(b"x")], "chunk"),
+        ([declaration(b"x"), chunk(b"")], "chunk.content"),
+        ([declaration(b"x" * 2 * MIB), chunk(b"x" * 2 * MIB)], "chunk.content"),
+    ],
+)
+async def test_a_wrong_message_is_a_wrong_field(
+    redis_url: str, messages: list[artifact_pb2.UploadArtifactRequest], field: str
+) -> None:
+    async with running_api(redis_url) as api:
+        error = await refused(api, messages)
+        assert grpc.StatusCode.INVALID_ARGUMENT == error.code()
+        assert [field] == fields(error)
+
+
+async def test_a_message_above_four_mebibytes_is_refused_by_grpc(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        error = await refused(api, [declaration(b"x" * 5 * MIB), chunk(b"x" * 5 * MIB)])
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()
+
+
+async def test_too_large_is_refused_before_a_byte_is_sent(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+
+        async def declares_and_waits() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(b"x", size_bytes=3 << 30)
+            await asyncio.sleep(60)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await api.artifacts.UploadArtifact(declares_and_waits(), timeout=5)
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == caught.value.code()
+        told = detail(caught.value, ErrorInfo)
+        assert "ARTIFACT_TOO_LARGE" == told.reason
+        assert str(2 << 30) == told.metadata["limit_value"]
+        with pytest.raises(LookupError):
+            detail(caught.value, RetryInfo)
+
+
+async def test_a_full_store_says_when_to_try_again(redis_url: str) -> None:
+    limits = {"max_artifact_bytes": MIB, "max_stored_bytes": MIB}
+    async with running_api(redis_url, store=limits) as api:
+        await api.upload(b"x" * MIB)
+        error = await refused(api, stream_of(b"y" * MIB))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()
+        assert "STORE_FULL" == reason(error)
+        assert 0 < detail(error, RetryInfo).retry_delay.seconds
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([declaration(CONTENT), chunk(CONTENT[:MIB])], "UPLOAD_TRUNCATED"),
+        ([declaration(CONTENT)], "UPLOAD_TRUNCATED"),
+        ([declaration(b"abc", sha256=sha256(b"abd")), chunk(b"abc")], "HASH_MISMATCH"),
+        ([declaration(b"abc"), chunk(b"abcd")], "TOO_MANY_BYTES"),
+    ],
+)
+async def test_wrong_bytes_leave_nothing_behind(
+    redis_url: str, messages: list[artifact_pb2.UploadArtifactRequest], expected: str
+) -> None:
+    async with running_api(redis_url) as api:
+        error = await refused(api, messages)
+        assert grpc.StatusCode.INVALID_ARGUMENT == error.code()
+        assert expected == reason(error)
+        assert 0 == api.store.artifacts.received(messages[0].declaration.sha256)
+        assert 0 == api.store.counters.read().stored_bytes
+
+
+async def test_a_gap_between_chunks_says_where_to_go_on(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        error = await refused(api, [declaration(CONTENT), chunk(CONTENT[:MIB]), chunk(CONTENT[MIB : 2 * MIB], 5)])
+        assert grpc.StatusCode.FAILED_PRECONDITION == error.code()
+        assert str(MIB) == detail(error, ErrorInfo).metadata["received_bytes"]
+
+
+async def test_a_broken_upload_goes_on_where_it_stopped(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        sent = 7 * MIB + 100_000
+
+        async def breaks() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(CONTENT)
+            for offset in range(0, sent, 100_000):
+                yield chunk(CONTENT[offset : min(offset + 100_000, sent)], offset)
+            await asyncio.sleep(60)
+
+        call = api.artifacts.UploadArtifact(breaks(), timeout=60)
+        await eventually(lambda: sent == metric(api.metrics, "gradclinic_upload_bytes_total"))
+        call.cancel()
+        # What had arrived is written after the caller has gone, also the part of a chunk.
+        await eventually(lambda: sent == api.store.artifacts.received(sha256(CONTENT)))
+        assert sent == await received_bytes(api, CONTENT)
+
+        error = await refused(api, stream_of(CONTENT, start_bytes=MIB))
+        assert "OFFSET_MISMATCH" == reason(error)
+        stored = await api.artifacts.UploadArtifact(stream_of(CONTENT, start_bytes=sent), timeout=30)
+        assert CONTENT == b"".join(api.store.artifacts.read(stored.sha256))
+
+
+async def test_an_upload_cut_off_by_a_stop_can_be_resumed_at_another_replica(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+
+        async def stalls() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(CONTENT)
+            yield chunk(CONTENT[:MIB])
+            await asyncio.sleep(60)
+
+        call = api.artifacts.UploadArtifact(stalls(), timeout=60)
+        await eventually(lambda: MIB == metric(api.metrics, "gradclinic_upload_bytes_total"))
+        await api.server.stop(0.1)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+    async with running_api(redis_url) as other:
+        assert MIB == await received_bytes(other, CONTENT)
+        await other.artifacts.UploadArtifact(stream_of(CONTENT, start_bytes=MIB), timeout=30)
+
+
+async def test_an_upload_that_stalls_is_dropped_and_can_be_resumed(redis_url: str) -> None:
+    async with running_api(redis_url, upload_idle_seconds=0.3) as api:
+
+        async def stalls() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(CONTENT)
+            yield chunk(CONTENT[:MIB])
+            await asyncio.sleep(60)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await api.artifacts.UploadArtifact(stalls(), timeout=10)
+        assert grpc.StatusCode.ABORTED == caught.value.code()
+        assert "UPLOAD_STALLED" == reason(caught.value)
+        assert MIB == await received_bytes(api, CONTENT)
+
+
+async def test_the_number_of_uploads_at_once_is_bounded(redis_url: str) -> None:
+    async with running_api(redis_url, max_concurrent_uploads=1) as api:
+        go_on = asyncio.Event()
+
+        async def waits() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(b"abc")
+            await go_on.wait()
+            yield chunk(b"abc")
+
+        first = api.artifacts.UploadArtifact(waits(), timeout=30)
+        first_done = asyncio.ensure_future(collect(first))
+        await eventually(
+            lambda: (
+                1
+                == metric(
+                    api.metrics,
+                    "grpc_server_msg_received_total",
+                    grpc_type="client_stream",
+                    grpc_service="gradclinic.v1.ArtifactService",
+                    grpc_method="UploadArtifact",
+                )
+            )
+        )
+        error = await refused(api, stream_of(b"other"))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()
+        assert "TOO_MANY_UPLOADS" == reason(error)
+        assert detail(error, RetryInfo).HasField("retry_delay")
+        go_on.set()
+        assert sha256(b"abc") == (await first_done).sha256
+        await api.upload(b"other")
+
+
+async def test_uploads_of_the_same_bytes_at_once_end_well(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+
+        async def upload() -> str:
+            try:
+                return (await api.artifacts.UploadArtifact(stream_of(CONTENT), timeout=30)).sha256
+            except grpc.aio.AioRpcError as error:
+                return reason(error)
+
+        outcomes = await asyncio.gather(*(upload() for _ in range(4)))
+        assert sha256(CONTENT) in outcomes
+        assert set(outcomes) <= {sha256(CONTENT), "UPLOAD_TAKEN_OVER"}
+        assert CONTENT == b"".join(api.store.artifacts.read(sha256(CONTENT)))
+
+
+async def test_get_artifact_wants_a_sha256(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        for wrong in ("", "abc"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await api.artifacts.GetArtifact(artifact_pb2.GetArtifactRequest(sha256=wrong), timeout=5)
+            assert ["sha256"] == fields(caught.value)
+        assert 0 == await received_bytes(api, b"unknown")
+
+
+async def collect(call: Any) -> artifact_pb2.Artifact:
+    return await call  # type: ignore[no-any-return]  # a call is awaitable, not a coroutine
