@@ -32,7 +32,7 @@ class Upload:
     ends by an error that is not the bytes' fault, what came so far stays and can be resumed for a while.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - `Artifacts.upload` alone constructs it
         self,
         connection: Connection,
         blobs: Blobs,

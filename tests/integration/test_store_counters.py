@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import QUEUE, result_of, spec_of, started
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store.counters import EDGES_SECONDS, Totals
+from store_cases import QUEUE, result_of, spec_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 from gradclinic.v1 import diagnosis_pb2, server_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store.errors import ArtifactNotFound, QueueFull, RequestIdReused
+from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def test_what_decides_the_answer_decides_reuse(store: Store) -> None:
     for change in ({"run": "other"}, {"seed": 2}, {"step": 3}, {"device": "cpu"}):
         other = diagnosis_pb2.DiagnosisSpec()
         other.CopyFrom(spec)
-        other.MergeFrom(diagnosis_pb2.DiagnosisSpec(**change))  # type: ignore[arg-type]  # one of several types
+        other.MergeFrom(diagnosis_pb2.DiagnosisSpec(**change))
         assert store.diagnoses.create(other, allow_reuse=True)[1], change
 
 

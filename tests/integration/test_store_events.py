@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import result_of, spec_of, started
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store import events as events_module
 from gradclinic_store.errors import DiagnosisNotFound, StoreUnavailable
+from store_cases import result_of, spec_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

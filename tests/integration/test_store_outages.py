@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store.errors import StoreFull, StoreUnavailable
+from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

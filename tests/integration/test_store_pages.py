@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import result_of, spec_of, started
 
 from gradclinic.v1 import diagnosis_pb2, finding_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store import diagnoses as diagnoses_module
 from gradclinic_store.errors import BadPageToken
+from store_cases import result_of, spec_of, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
-from store_cases import QUEUE, spec_of
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
+from store_cases import QUEUE, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from store_cases import MODEL, QUEUE, declaration_of, result_of, spec_of, started, upload
 
 from gradclinic.v1 import diagnosis_pb2, server_pb2
 from gradclinic_store import Standing, Store, StoreSettings
 from gradclinic_store import reaper as reaper_module
 from gradclinic_store.errors import DiagnosisNotFound
+from store_cases import MODEL, QUEUE, declaration_of, result_of, sha256_of, spec_of, started, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,14 +110,12 @@ def test_old_diagnoses_and_artifacts_go_without_a_trace(redis_url: str) -> None:
     with Store.connect(settings) as store:
         message, _ = store.diagnoses.create(spec_of(store, run="r", labels={"a": "b"}), "request")
         started(store, message.id).succeed(result_of())
-        interrupted = store.artifacts.upload(declaration_of(b"x" * 10))
-        interrupted.write(0, b"x" * 3)
+        interrupted_sha256 = sha256_of(b"x" * 10)
+        store.artifacts.upload(declaration_of(b"x" * 10)).write(0, b"x" * 3)
         store.fleet.report("worker", server_pb2.LiveWorker(device="cpu"))
         time.sleep(0.1)
         store.connection.client.delete("gradclinic:worker:worker")
-        store.connection.client.zadd(
-            "gradclinic:parts", dict.fromkeys(store.connection.client.zrange("gradclinic:parts", 0, -1), 1)
-        )
+        store.connection.client.zadd("gradclinic:parts", {interrupted_sha256: 1})
         store.reap()
         with pytest.raises(DiagnosisNotFound):
             store.diagnoses.get(message.id)
