@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_store.connection import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS
+from gradclinic_store.connection import ANONYMOUS, CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS
 from gradclinic_store.errors import StoreUnavailable
 from gradclinic_store.record import set_time
 
@@ -102,6 +102,7 @@ class Events:
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             health_check_interval=HEALTH_CHECK_SECONDS,
             retry=Retry(NoBackoff(), 0),  # `_read` retries, and knows where it was
+            **ANONYMOUS,
         )
 
 

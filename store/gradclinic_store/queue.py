@@ -23,7 +23,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
-from gradclinic_store.connection import Connection
+from gradclinic_store.connection import Connection, warm
 from gradclinic_store.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -232,6 +232,7 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     The job function is imported here, before any fork; it must import neither torch nor grpc.
     """
     job_function()
+    warm()
     connection = Connection(dataclasses.replace(settings, patience_seconds=WORKER_PATIENCE_SECONDS))
     queue = Queue(queue_name, connection=connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
     worker = HorseWorker(
