@@ -179,4 +179,4 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(" at 0x[0-9a-f]+", "", lines[0] if lines else type(error).__name__).rstrip(".:")
+    return re.sub(" at 0x[0-9a-f]+", "", lines[0] if lines else type(error).__name__).rstrip(".:,")
