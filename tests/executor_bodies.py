@@ -9,13 +9,15 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import random
 import signal
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
 from gradclinic_worker import zygote_process
@@ -24,20 +26,16 @@ from gradclinic_worker.errors import AnalysisError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
-
     Entered = Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]
     Files = Mapping[executor_pb2.Attachment.ValueType, str]
-
-COMMAND = (sys.executable, __file__)
 
 
 def _descriptors() -> dict[int, str]:
     """What is open beyond standard input and output, and what it is."""
     links = {}
-    for name in os.listdir("/proc/self/fd"):
+    for entry in list(Path("/proc/self/fd").iterdir()):
         with contextlib.suppress(FileNotFoundError):  # of the listing itself
-            links[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            links[int(entry.name)] = str(entry.readlink())
     return {number: link for number, link in links.items() if number > 2}
 
 
@@ -75,11 +73,11 @@ def overwrite(files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
     notes = []
     for path in files.values():
         try:
-            with open(path, "r+b") as file:
+            with Path(path).open("r+b") as file:
                 file.write(b"changed")
             notes.append("changed")
         except OSError as error:
-            notes.append(error.strerror)
+            notes.append(str(error.strerror))
     return _result(*notes)
 
 
@@ -91,7 +89,7 @@ def surroundings(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisRes
         *(f"environ {entry.decode()}" for entry in environment if entry),
         *(f"variable {name}" for name in os.environ),
         *(f"descriptor {link}" for link in _descriptors().values()),
-        f"cwd {os.getcwd()}",
+        f"cwd {Path.cwd()}",
         f"no_new_privs {status['NoNewPrivs']}",
         f"limits {Path('/proc/self/limits').read_text()}",
     )
@@ -101,13 +99,11 @@ def write_file(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResul
     try:
         Path("/tmp/gradclinic-must-not-appear").write_text("here")
     except OSError as error:
-        return _result(error.strerror)
+        return _result(str(error.strerror))
     return _result("written")
 
 
 def use_memory(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
-    import torch
-
     return _result(str(torch.ones(2**40).sum()))
 
 
@@ -178,17 +174,17 @@ def shout(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
 
 
 def seeded(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
-    import random
-
-    import torch
-
     return _result(f"{random.random()} {torch.rand(1).item()}", f"threads {torch.get_num_threads()}")
 
 
 def analyse(
-    spec: diagnosis_pb2.DiagnosisSpec, files: Files, *, device: torch.device, entered: Entered
+    spec: diagnosis_pb2.DiagnosisSpec,
+    files: Files,
+    *,
+    device: torch.device,  # noqa: ARG001 - the engine's signature
+    entered: Entered,
 ) -> diagnosis_pb2.DiagnosisResult:
-    body: Callable[[Files, Entered], diagnosis_pb2.DiagnosisResult] = globals()[spec.labels["body"] or "answer"]
+    body: Callable[[Files, Entered], diagnosis_pb2.DiagnosisResult] = globals()[spec.labels.get("body", "answer")]
     return body(files, entered)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import subprocess
 import sys
 import tempfile
@@ -10,11 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import executor_bodies
+import click
 import psutil
+
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
-
 from gradclinic_worker.command import settings_from, work
 from gradclinic_worker.main_process import MainProcess
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+ZYGOTE_COMMAND = (sys.executable, str(Path(__file__).with_name("executor_bodies.py")))  # not imported: it needs torch
 READY_TIMEOUT_SECONDS = 60.0
 MODEL = b"a model" * 1000
 INPUTS = b"some inputs"
@@ -160,13 +162,9 @@ class RealWorker:
 def main() -> None:
     """Run a worker as `gradclinic work` does, but for the zygote's bodies."""
     values = work.make_context("work", sys.argv[1:]).params
-    import logging
-
     logging.basicConfig(level="INFO")
     settings = settings_from(values)
-    MainProcess(
-        settings, lambda device: print(f"gradclinic worker ready on {device}", flush=True), executor_bodies.COMMAND
-    ).run()
+    MainProcess(settings, lambda device: click.echo(f"gradclinic worker ready on {device}"), ZYGOTE_COMMAND).run()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from real_worker import INPUTS, MODEL, RealWorker
 
@@ -24,9 +25,9 @@ def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
         yield worker
 
 
-def failure_of(worker: RealWorker, body: str, **options: int) -> diagnosis_pb2.Failure:
+def failure_of(worker: RealWorker, body: str, timeout_seconds: int = 60) -> diagnosis_pb2.Failure:
     """How a job fails; the worker must then do another one."""
-    diagnosis = worker.final(worker.submit(body, **options))
+    diagnosis = worker.final(worker.submit(body, timeout_seconds=timeout_seconds))
     assert diagnosis.state == diagnosis_pb2.DIAGNOSIS_STATE_FAILED
     assert diagnosis.attempt == 1  # the model's fault is not retried
     assert worker.final(worker.submit("answer")).state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED

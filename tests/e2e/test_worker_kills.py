@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
 from gradclinic.v1 import diagnosis_pb2
 from real_worker import RealWorker
 
@@ -40,9 +41,9 @@ def gone(processes: list[psutil.Process], timeout_seconds: float = 5.0) -> list[
 @pytest.mark.parametrize("victim", [RealWorker.executor, RealWorker.horse, RealWorker.queue, RealWorker.zygote])
 def test_a_killed_process_costs_one_attempt(worker: RealWorker, victim: Callable[[RealWorker], psutil.Process]) -> None:
     diagnosis_id = running(worker)
-    doomed = {RealWorker.queue: [worker.queue(), worker.horse(), worker.executor()]}.get(victim, [worker.executor()])
+    doomed = [victim(worker), worker.executor()]
     started = time.monotonic()
-    victim(worker).kill()
+    doomed[0].kill()
     assert gone(doomed) == []
     diagnosis = worker.final(diagnosis_id)
     assert (diagnosis.state, diagnosis.attempt) == (SUCCEEDED, 2)

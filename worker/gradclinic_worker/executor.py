@@ -12,7 +12,7 @@ import torch
 from google.protobuf.message import DecodeError
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import pipe, sandbox
+from gradclinic_worker import pipe, rehearsal, sandbox
 from gradclinic_worker.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -44,7 +44,15 @@ class Analyse(Protocol):
     ) -> diagnosis_pb2.DiagnosisResult: ...
 
 
-def initialise_device(settings: ExecutorSettings) -> torch.device:
+def warm_up(analyse: Analyse) -> None:
+    """Do before the fork what may be done there, for all executors at once."""
+    torch.set_num_threads(1)  # threads do not survive a fork: each executor takes its own
+    _seed(0)  # imports much
+    if rehearsal.survives_fork():
+        rehearsal.rehearse(analyse, torch.device("cpu"))
+
+
+def initialise_device(settings: ExecutorSettings, analyse: Analyse) -> torch.device:
     """Take the threads and the device that the settings name; only after the fork, for neither survives one.
 
     Raises:
@@ -55,7 +63,8 @@ def initialise_device(settings: ExecutorSettings) -> torch.device:
     if settings.cuda:
         torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(settings.device_memory_share, device)
-    _warm_up(device)
+    if not rehearsal.survives_fork():
+        rehearsal.rehearse(analyse, device)
     return device
 
 
@@ -132,11 +141,3 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % 2**32)
-
-
-def _warm_up(device: torch.device) -> None:
-    """Run one small step, so that what torch sets up on first use is not on the path of a job."""
-    weight = torch.ones(8, 8, device=device, requires_grad=True)
-    torch.nn.functional.linear(torch.ones(8, 8, device=device), weight).sum().backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

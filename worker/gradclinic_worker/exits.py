@@ -62,7 +62,7 @@ def explain(notice: ExitNotice | None, printed: str, *, kernel_killed: bool) -> 
 
 def kernel_kills() -> int:
     """How many processes the kernel's out-of-memory killer has ended on this machine since it started."""
-    for line in _VMSTAT.read_text(encoding="ascii").splitlines():
+    for line in _VMSTAT.read_text(encoding="utf-8").splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill":
             return int(count)

@@ -52,7 +52,7 @@ def confine(level: SandboxLevel, *, memory_limit_bytes: int, cuda: bool) -> None
     _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES_CUDA if cuda else _MAX_OPEN_FILES)
     if memory_limit_bytes and not cuda:
         _limit(resource.RLIMIT_AS, _address_space_bytes() + memory_limit_bytes)
-    Path("/proc/self/oom_score_adj").write_text(f"{_OOM_SCORE_FIRST_TO_GO}\n", encoding="ascii")
+    Path("/proc/self/oom_score_adj").write_text(f"{_OOM_SCORE_FIRST_TO_GO}\n", encoding="utf-8")
 
 
 def limit_cpu_time(level: SandboxLevel, seconds: float) -> None:
@@ -84,5 +84,5 @@ def _limit(kind: int, value: int) -> None:
 
 
 def _address_space_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     return pages * resource.getpagesize()

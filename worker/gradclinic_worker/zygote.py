@@ -78,6 +78,7 @@ class Zygote:
         self._listener.settimeout(0.0)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: wake_read.recv(4096))
+        executor.warm_up(self._analyse)
         gc.collect()
         gc.freeze()  # what is here now stays shared with the executors
         self._fork_spares()
@@ -245,7 +246,7 @@ def live_as_executor(
     try:
         _become_executor(job_pipe, stderr, zygote_pid)
         try:
-            device = executor.initialise_device(settings)
+            device = executor.initialise_device(settings, analyse)
             sandbox.confine(settings.sandbox, memory_limit_bytes=settings.memory_limit_bytes, cuda=settings.cuda)
         except (RuntimeError, OSError, AssertionError) as error:  # torch asserts that it was built with CUDA
             pipe.send(job_pipe, json.dumps({"error": f"{settings.device}: {error}"}).encode())

@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
 def run(analyse: Analyse, settings: ExecutorSettings) -> None:
     """Serve executors that run ``analyse`` until SIGTERM."""
-    import torch  # noqa: PLC0415 - parsed settings and a living parent come first
-
-    from gradclinic_worker.zygote import Zygote  # noqa: PLC0415 - needs torch
+    from gradclinic_worker.zygote import Zygote  # noqa: PLC0415 - needs torch; a living parent comes first
 
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    torch.set_num_threads(1)  # threads do not survive a fork: each executor takes its own
     Path(settings.zygote_socket).unlink(missing_ok=True)  # of a zygote before this one
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(settings.zygote_socket)
