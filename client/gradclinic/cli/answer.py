@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gradclinic.cli.exit_codes import FINDINGS, FINE, NO_ANSWER
-from gradclinic.cli.report import console, report
+from gradclinic.cli.report import report, show
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis
@@ -37,4 +37,4 @@ def print_diagnosis(diagnosis: Diagnosis, *, as_json: bool = False) -> None:
     if as_json:
         click.echo(json.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
     else:
-        console().print(report(diagnosis))
+        show(report(diagnosis))

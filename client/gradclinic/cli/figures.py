@@ -25,10 +25,10 @@ def number(value: float, unit: str = "") -> str:
 
 def share(value: float) -> str:
     """A share 0..1 as percentage; a share that is not quite all or nothing does not read so."""
-    percent = 100 * value
-    if percent in (0.0, 100.0):
-        return f"{percent:.0f} %"
-    return f"{percent:.1f} %" if 0.1 <= percent <= 99.9 else f"{percent:.4g} %"  # noqa: PLR2004
+    percent = round(100 * value, 1)
+    if value not in (0.0, 1.0) and percent in (0.0, 100.0):
+        return f"{100 * value:.4g} %"
+    return f"{percent:g} %"
 
 
 def size(count_bytes: float) -> str:

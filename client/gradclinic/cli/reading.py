@@ -15,7 +15,7 @@ from gradclinic.cli.answer import answer, fail_on_option, json_option
 from gradclinic.cli.connecting import connect, connecting
 from gradclinic.cli.plain_text import safe
 from gradclinic.cli.progress import ProgressDisplay
-from gradclinic.cli.report import console
+from gradclinic.cli.report import show as print_content
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis, Page
@@ -121,7 +121,7 @@ def list_(  # noqa: PLR0913 - one per option
     if as_json:
         click.echo(json.dumps(page.to_dict(), indent=2, allow_nan=False))
         return
-    console().print(_table(page) if page.diagnoses else "no diagnoses")
+    print_content(_table(page) if page.diagnoses else "no diagnoses")
     if page.next_page_token:
         click.echo(f"more: --page-token {page.next_page_token}")
 

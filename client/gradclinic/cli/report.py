@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import click
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -31,6 +32,18 @@ def console(*, stderr: bool = False) -> Console:
     made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
     made.width = min(made.width, WIDTH_COLUMNS)
     return made
+
+
+def show(content: RenderableType | str) -> None:
+    """Prints on standard output; into a file or pipe without the blanks that fill lines up."""
+    out = console()
+    if out.is_terminal:
+        out.print(content)
+        return
+    with out.capture() as captured:
+        out.print(content)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def report(diagnosis: Diagnosis) -> RenderableType:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 from rich import box
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from gradclinic.cli.connecting import connect
 from gradclinic.cli.exit_codes import FINDINGS, FINE
 from gradclinic.cli.progress import ProgressDisplay
-from gradclinic.cli.report import console, report
+from gradclinic.cli.report import report, show
 from gradclinic.demo.private_up import private_up
 from gradclinic.errors import NoResult
 
@@ -35,7 +36,6 @@ def demo(*, server: str | None, device: str) -> int:
         raise click.ClickException(
             f"`gradclinic demo` needs {' and '.join(missing)}: pip install 'gradclinic[all,demo]'"
         )
-    out = console()
     with contextlib.ExitStack() as stack:
         if server is None:
             click.echo("starting a private gradclinic…", err=True)
@@ -46,13 +46,12 @@ def demo(*, server: str | None, device: str) -> int:
         quiet_transformers()
         outcomes: list[tuple[Case, str | None]] = []
         for number, case in enumerate(CASES, start=1):
-            out.print()
-            out.rule(Text(f"{number}/{len(CASES)}  {case.title}"), characters="=", align="left")
+            show(Rule(Text(f"{number}/{len(CASES)}  {case.title}"), characters="=", align="left"))
             diagnosis = _diagnosed(case, server)
-            out.print(report(diagnosis))
+            show(report(diagnosis))
+            show("")
             outcomes.append((case, case.problem(diagnosis)))
-    out.print()
-    out.print(_summary(outcomes))
+    show(_summary(outcomes))
     return FINE if all(problem is None for _, problem in outcomes) else FINDINGS
 
 
