@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.process_collector import ProcessCollector
 
 import gradclinic
 from gradclinic_worker import reports
@@ -24,6 +25,7 @@ class WorkerMetrics:
         """Make every series, those that are known beforehand at zero."""
         registry = CollectorRegistry()
         self.registry = registry
+        ProcessCollector(registry=registry)
         self.spare_executors = Gauge(
             "gradclinic_worker_spare_executors", "Executors that are ready for a job.", registry=registry
         )
