@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+import yaml
 from absent import absent
 from docker_engine import DockerEngine, NoEngineError
 from metric_names import dashboard_expressions
@@ -17,8 +20,7 @@ from torch import nn
 from gradclinic import Client
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
@@ -90,6 +92,22 @@ def diagnosis_id(stack: ComposeStack) -> str:
         diagnosis = client.diagnose(model, torch.randn(16, 4), target=torch.randint(2, (16,)), loss="cross_entropy")
     assert (diagnosis.findings[0].code, diagnosis.findings[0].location.module) == ("dead-relu", "1")
     return diagnosis.id
+
+
+def test_compose_file_resolves_with_the_example_settings(
+    deploy: Path, program: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    filled = (deploy / "env.example").read_text().replace("PASSWORD=\n", "PASSWORD=secret\n")
+    (tmp_path / "env").write_text(filled)
+    command = [program("docker", "install docker and its compose plugin"), "compose"]
+    command += ["--file", str(deploy / "docker-compose.yml"), "--env-file", str(tmp_path / "env"), "--profile", "gpu"]
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    config = subprocess.run([*command, "config"], check=True, capture_output=True, env=environment)
+    services = yaml.safe_load(config.stdout)["services"]
+    assert {"redis", "service", "worker", "worker-gpu", "prometheus", "grafana"} == set(services)
+    for name, service in services.items():
+        hardening = (service["read_only"], service["cap_drop"], service["security_opt"], "mem_limit" in service)
+        assert (True, ["ALL"], ["no-new-privileges:true"], True) == hardening, name
 
 
 def test_a_diagnosis_passes_through(diagnosis_id: str) -> None:
