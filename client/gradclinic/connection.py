@@ -23,6 +23,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 KEEPALIVE_TIME_SECONDS: Final = 30
 KEEPALIVE_TIMEOUT_SECONDS: Final = 10
 
+_NOT_CONNECTED = "failed to connect to all addresses"  # gRPC adds one line of each layer; the last one tells most
 _MILLISECONDS = 1000
 _LONGEST_RECONNECT_SECONDS = 2
 CHANNEL_OPTIONS: Final = (
@@ -78,7 +79,8 @@ def server_error(error: grpc.RpcError, target: str) -> ServerError:
     message = (error.details() if hasattr(error, "details") else None) or str(code.name)
     kind = BY_CODE.get(code.name, ServerDefect)
     if code is grpc.StatusCode.UNAVAILABLE:
-        message = f"no gradclinic service at {target}: {message}"
+        cause = message.rpartition(": ")[2] if message.startswith(_NOT_CONNECTED) else message
+        message = f"no gradclinic service at {target}: {cause}"
     reason, metadata, violations, retry_after_seconds = "", {}, [], None
     for detail in _details(error):
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):

@@ -89,11 +89,12 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
     if stack.start(store_program(state.store_path, socket_path)) is None:
         return False
     url = store_url(socket_path)
-    api = _api(settings, url)
+    api = _api(settings, url, str(settings.listen))
     ready = stack.start(api, *(_worker(settings, number, url) for number in range(1, settings.workers + 1)))
     if ready is None:
         return False
     api_address = ready.pop(api.name).removeprefix(api.ready_prefix).strip()
+    stack.amend(_api(settings, url, api_address))  # a free port that was found once is kept
     state.write_owner(api_address)
     click.echo(f"{READY_PREFIX}{api_address}")
     for name, line in ready.items():
@@ -105,9 +106,9 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
     return True
 
 
-def _api(settings: UpSettings, store: str) -> Program:
+def _api(settings: UpSettings, store: str, listen: str) -> Program:
     arguments = (
-        *("--listen", str(settings.listen), "--metrics-listen", str(settings.metrics_listen or "")),
+        *("--listen", listen, "--metrics-listen", str(settings.metrics_listen or "")),
         *("--drain-delay", "0", "--drain-grace", _DRAIN_SECONDS),
     )
     prefix = "gradclinic API listening on "

@@ -73,6 +73,7 @@ class Stack:
         self._stops = stops
         self._say = say
         self._children: dict[str, Child] = {}  # by program name, in order of start
+        self._amended: dict[str, Program] = {}
         self._restarts: dict[str, deque[float]] = {}
         kernel.adopt_orphans()
 
@@ -101,6 +102,10 @@ class Stack:
                 )
             self._wait(_START_TICK_SECONDS)
         return {child.program.name: child.ready_line for child in started}
+
+    def amend(self, program: Program) -> None:
+        """Says how a program of that name is to be restarted, if it ever is."""
+        self._amended[program.name] = program
 
     def watch(self) -> None:
         """Restarts what dies, until a stop is requested.
@@ -139,7 +144,7 @@ class Stack:
         recent.append(now)
         self._say(f"{name} {child.ending}; restarting it (its log: {child.log_path})")
         time.sleep(_TICK_SECONDS * len(recent))
-        self._launch(child.program)
+        self._launch(self._amended.get(name, child.program))
 
     def _end(self, children: list[Child], seconds: float, patience: int) -> None:
         for child in children:
