@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from gradclinic_store.artifacts import Artifacts
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gradclinic_store.settings import StoreSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What Redis has and may have."""
+
+    used_bytes: int
+    limit_bytes: int  # 0: as much as the machine has
 
 
 class Store:
@@ -43,6 +52,15 @@ class Store:
             StoreUnavailable: there is none.
         """
         self.connection.do(lambda client: client.ping())
+
+    def memory(self) -> Memory:
+        """Ask Redis for its memory.
+
+        Raises:
+            StoreUnavailable: there is no answer.
+        """
+        answer = self.connection.do(lambda client: client.info("memory"))
+        return Memory(int(answer["used_memory"]), int(answer["maxmemory"]))
 
     def reap(self) -> list[str]:
         """Put right what time or a dead process left behind, in every part of the store.

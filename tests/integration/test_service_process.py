@@ -233,6 +233,7 @@ FAMILIES = {
     *("gradclinic_attempts_total", "gradclinic_lost_total", "gradclinic_findings_total"),
     *("gradclinic_workers", "gradclinic_spare_executors", "gradclinic_stored_bytes"),
     *("gradclinic_upload_bytes_total", "gradclinic_redis_up", "gradclinic_redis_errors_total"),
+    *("gradclinic_redis_memory_bytes", "gradclinic_redis_memory_limit_bytes"),
     *("gradclinic_unexpected_errors_total", "gradclinic_build_info"),
     *("process_resident_memory_bytes", "process_open_fds", "python_gc_collections_total"),
 }

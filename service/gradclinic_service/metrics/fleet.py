@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradclinic.v1.server_pb2 import LiveWorker
     from gradclinic_store import Store
     from gradclinic_store.counters import Histogram, Totals
+    from gradclinic_store.store import Memory
 
 WORKER_STATES = ("idle", "busy", "draining")
 
@@ -39,6 +40,7 @@ class FleetCollector(Collector):
                 *_of_totals(self._store.counters.read()),
                 *self._of_queues(),
                 *_of_workers(self._store.fleet.live()),
+                *_of_memory(self._store.memory()),
             ]
         except StoreUnavailable:
             self._redis_errors.inc()
@@ -126,3 +128,10 @@ def _of_workers(workers: list[LiveWorker]) -> Iterator[Metric]:
         spare.add_metric([device], spares[device])
     yield count
     yield spare
+
+
+def _of_memory(memory: Memory) -> Iterator[Metric]:
+    yield GaugeMetricFamily("gradclinic_redis_memory_bytes", "Memory that Redis uses.", value=memory.used_bytes)
+    yield GaugeMetricFamily(
+        "gradclinic_redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", value=memory.limit_bytes
+    )
