@@ -85,6 +85,13 @@ def diagnose(case: Case, built: Built) -> pb.DiagnosisResult:
         return analysis.analyse(spec, files, device=torch.device("cpu"), entered=lambda *_: None)
 
 
+def line_of(source: finding_pb2.SourceLine) -> str:
+    """The text of a source line; a trace records only its file and number, so it is read here."""
+    if source.text or not Path(source.file).is_file():
+        return source.text
+    return Path(source.file).read_text().splitlines()[source.line - 1]
+
+
 def at_the_place(case: Case, finding: finding_pb2.Finding) -> bool:
     """Whether a finding names the place that the case expects."""
     expected, location = case.expected, finding.location
@@ -98,7 +105,7 @@ def at_the_place(case: Case, finding: finding_pb2.Finding) -> bool:
     ):
         if wanted is not None and got not in ((wanted,) if isinstance(wanted, str) else wanted):
             return False
-    return expected.line is None or expected.line in location.source.text
+    return expected.line is None or expected.line in line_of(location.source)
 
 
 def judge(case: Case, result: pb.DiagnosisResult, seconds: float) -> Outcome:
@@ -115,7 +122,7 @@ def judge(case: Case, result: pb.DiagnosisResult, seconds: float) -> Outcome:
 def place(finding: finding_pb2.Finding) -> str:
     """The location of a finding in a few words."""
     where = finding.location
-    words = [where.name, where.parameter, where.module, where.op, where.source.text]
+    words = [where.name, where.parameter, where.module, where.op, line_of(where.source).strip()]
     return " | ".join(word for word in words if word)
 
 
@@ -131,6 +138,9 @@ def run(case: Case) -> Outcome:
         result = diagnose(case, built)
     except AnalysisError as error:
         return Outcome(case.name, code, time.perf_counter() - started, problem=f"failed: {error.message}")
+    except Exception as error:  # noqa: BLE001 - a crash is the outcome of a case, not of the zoo
+        text = f"crashed: {type(error).__name__}: {error}"
+        return Outcome(case.name, code, time.perf_counter() - started, problem=text[:300])
     outcome = judge(case, result, time.perf_counter() - started)
     outcome.problem = f"the case is not true: {untrue}" if untrue else ""
     return outcome
