@@ -21,6 +21,8 @@ ARTIFACT_KEY = "gradclinic:artifact:"
 PART_KEY = "gradclinic:part:"
 ARTIFACTS_KEY = "gradclinic:artifacts"
 PARTS_KEY = "gradclinic:parts"
+AT_MOST = 1000  # of each kind in one round of the reaper
+IDLE_SECONDS = 300.0  # so long after its last use an artifact may be evicted when room is needed
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,7 +51,7 @@ class Artifacts:
 
         Raises:
             ArtifactTooLarge: its declared size is above the limit.
-            StoreFull: there is no room for it.
+            StoreFull: there is no room for it, and nothing that could be evicted.
             OffsetMismatch: it cannot be resumed there.
             ValueError: no SHA-256, a negative size or offset.
         """
@@ -72,17 +74,20 @@ class Artifacts:
             secrets.token_hex(16),
             milliseconds(settings.upload_retention_seconds),
             settings.max_stored_bytes,
+            milliseconds(settings.artifact_retention_seconds),
+            milliseconds(IDLE_SECONDS),
         )
         if outcome == b"full":
             raise StoreFull(
                 f"{rest[0]:,} of {settings.max_stored_bytes:,} bytes are taken; "
-                f"there is no room for {declaration.size_bytes:,} more until unused artifacts expire",
+                f"there is no room for {declaration.size_bytes:,} more until artifacts are no longer in use",
                 settings.max_stored_bytes,
             )
         if outcome == b"offset":
             raise OffsetMismatch(declaration.offset_bytes, rest[0])
         if outcome == b"stored":
             return Upload(self._connection, self._blobs, declaration, stored=self.touch(declaration.sha256))
+        collect(self._connection, self._blobs)  # what was evicted for it, or left by an earlier upload
         return Upload(self._connection, self._blobs, declaration, writer=writer, blob=rest[0].decode())
 
     def read(self, sha256: str) -> Iterator[bytes]:
@@ -101,9 +106,9 @@ class Artifacts:
 
     def reap(self) -> list[str]:
         """Forget artifacts and interrupted uploads whose time is over, and delete bytes that nobody needs."""
-        over = self._connection.run("over", ARTIFACTS_KEY, 100)
+        over = self._connection.run("over", ARTIFACTS_KEY, AT_MOST)
         dropped = [sha256.decode() for sha256 in over if self._connection.run("artifact_drop", sha256)]
-        for sha256 in self._connection.run("over", PARTS_KEY, 100):
+        for sha256 in self._connection.run("over", PARTS_KEY, AT_MOST):
             self._connection.run("upload_drop", sha256, "")
         collect(self._connection, self._blobs)
         return dropped

@@ -55,6 +55,7 @@ class Totals:
     stages: dict[str, Histogram] = field(default_factory=dict)
     stored_bytes: int = 0  # now, uploads in progress at their declared size
     upload_bytes: int = 0
+    evictions: int = 0  # artifacts dropped before their time to make room
 
 
 class Counters:
@@ -96,7 +97,7 @@ def _totals(fields: Mapping[str, str]) -> Totals:
     stages: defaultdict[str, Histogram] = defaultdict(Histogram)
     for name, value in fields.items():
         match name.split(":"):
-            case [("submitted" | "deduplicated" | "attempts" | "lost" | "upload_bytes") as total]:
+            case [("submitted" | "deduplicated" | "attempts" | "lost" | "upload_bytes" | "evictions") as total]:
                 setattr(totals, total, int(value))
             case ["completed", outcome]:
                 totals.completed[outcome] = int(value)

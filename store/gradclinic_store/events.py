@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.connection import ANONYMOUS, CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS
 from gradclinic_store.errors import StoreUnavailable
-from gradclinic_store.record import set_time
+from gradclinic_store.record import MS_PER_SECOND, set_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,8 +53,10 @@ class Events:
         client = self._client()
         try:
             revision = max(0, after_revision)
+            block_ms = 1  # the first time: there may be no such diagnosis
             while True:
-                entries = await self._read(client, diagnosis_id, revision)
+                entries = await self._read(client, diagnosis_id, revision, block_ms)
+                block_ms = round(LOOK_EVERY_SECONDS * MS_PER_SECOND)
                 for entry_id, fields in entries:
                     revision = int(entry_id.partition(b"-")[0])
                     event = _event(revision, fields)
@@ -72,15 +74,15 @@ class Events:
             await client.aclose()
 
     async def _read(
-        self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int
+        self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int, block_ms: int
     ) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Wait for entries after a revision; none after `LOOK_EVERY_SECONDS`."""
+        """Wait for entries after a revision; none when none came in time."""
         key = EVENTS_KEY + diagnosis_id
         pause_seconds = FIRST_PAUSE_SECONDS
         waited_seconds = 0.0
         while True:
             try:
-                answer: Any = await client.xread({key: f"{revision}-0"}, block=_block_ms(revision))
+                answer: Any = await client.xread({key: f"{revision}-0"}, block=block_ms)
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
                 if waited_seconds > self._settings.patience_seconds * 30:
                     raise StoreUnavailable(f"Redis does not answer: {error}") from error
@@ -104,11 +106,6 @@ class Events:
             retry=Retry(NoBackoff(), 0),  # `_read` retries, and knows where it was
             **ANONYMOUS,
         )
-
-
-def _block_ms(revision: int) -> int:
-    # The first read of an unknown id must not wait: there may be no such diagnosis.
-    return round(LOOK_EVERY_SECONDS * 1000) if revision else 1
 
 
 def _event(revision: int, fields: dict[bytes, bytes]) -> diagnosis_pb2.DiagnosisEvent:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import gc
 import importlib
 import logging
 import os
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from rq.executions import Execution
+    from rq.registry import StartedJobRegistry
+
     from gradclinic_store.settings import StoreSettings
 
 JOB_FUNCTION = "gradclinic_worker.job.run"  # the one function that a job may name
@@ -45,7 +49,9 @@ BACKSTOP_SECONDS = 30  # after the supervisor should have ended the run, the par
 FAILED_JOB_TTL_SECONDS = 300
 HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
 WORKER_PATIENCE_SECONDS = 30.0  # an rq worker ends when Redis stays away longer
+HEARTBEAT_EVERY_SECONDS = 1.0  # at most, around jobs; an idle worker gives one per `WORKER_TTL_SECONDS` - 15
 PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 _log = logging.getLogger(__name__)
 
@@ -93,18 +99,21 @@ class JobQueue:
     def enqueue(self, diagnosis_id: str, attempt: int, queue: str) -> None:
         """Put a diagnosis at the end of a queue. `attempt` is how often it was started before."""
         with self._connection.translated():
-            rq_queue = self._queue(queue)
-            name = _job_id(diagnosis_id, attempt)
-            self._connection.client.lrem(rq_queue.intermediate_queue_key, 0, name)
-            rq_queue.enqueue_call(
+            self._queue(queue).enqueue_call(
                 JOB_FUNCTION,
                 args=(diagnosis_id,),
-                job_id=name,
+                job_id=_job_id(diagnosis_id, attempt),
                 description=diagnosis_id,
                 timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
                 result_ttl=0,
                 failure_ttl=FAILED_JOB_TTL_SECONDS,
             )
+
+    def enqueue_again(self, diagnosis_id: str, attempt: int, queue: str) -> None:
+        """Put a diagnosis at the end of a queue whose entry was lost, maybe by a worker that died after the pop."""
+        key = self._queue(queue).intermediate_queue_key
+        self._connection.do(lambda client: client.lrem(key, 0, _job_id(diagnosis_id, attempt)))
+        self.enqueue(diagnosis_id, attempt, queue)
 
     def remove(self, diagnosis_id: str, attempt: int, queue: str) -> None:
         """Take a diagnosis out of a queue, if it is there."""
@@ -171,18 +180,41 @@ class HorseWorker(Worker):
     def __init__(self, *arguments: Any, drain_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._drain_seconds = drain_seconds
+        self._next_heartbeat = 0.0
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - rq's signature
         """Return how long a running job counts as alive, in seconds, without rq's fixed extra minute."""
         return HEARTBEAT_TTL_SECONDS
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Give a sign of life; rq would send three commands, several times around each job."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_EVERY_SECONDS
+            with self.connection.pipeline(transaction=False) as commands:
+                super().heartbeat(timeout, commands)
+                commands.execute()
+
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run in the horse: die with the parent, then do as rq does."""
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died in between
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.pid:  # it died in between
             os._exit(1)
         super().main_work_horse(job, queue)
+
+    def handle_job_success(
+        self,
+        job: Job,
+        queue: Queue,  # noqa: ARG002 - rq's signature
+        started_job_registry: StartedJobRegistry,  # noqa: ARG002 - rq's signature
+        execution: Execution,
+    ) -> None:
+        """Forget the job: it has no result, no dependents and no repeats in rq, which would look for each of them."""
+        with self.connection.pipeline() as pipeline:
+            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+            pipeline.delete(job.key)
+            pipeline.execute()
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Ask the horse to stop by SIGTERM; what is left of its process group is killed a moment later."""
@@ -248,6 +280,7 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     )
     worker.death_penalty_class = NoAlarmInJobs
     worker.log_result_lifespan = False
+    gc.freeze()  # so that a collection in a horse does not copy the parent's memory
     worker.work(logging_level="WARNING")
 
 

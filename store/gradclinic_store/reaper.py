@@ -88,7 +88,7 @@ def _queue_missing(connection: Connection, queue: JobQueue) -> list[str]:
         for diagnosis_id in waiting - paused - entries:
             answer = connection.run("missing", diagnosis_id, milliseconds(GRACE_SECONDS))
             if answer is not None:
-                queue.enqueue(diagnosis_id, int(answer[1]), name)
+                queue.enqueue_again(diagnosis_id, int(answer[1]), name)
                 again.append(diagnosis_id)
         _forget_missing(connection, noted & entries)
     return again

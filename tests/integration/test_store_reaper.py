@@ -151,6 +151,18 @@ def test_an_artifact_in_use_outlives_its_time(redis_url: str) -> None:
         assert store.artifacts.stat(artifact.sha256) is None
 
 
+def test_an_artifact_that_a_diagnosis_needs_outlives_its_time(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url, artifact_retention_seconds=0.05)) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        time.sleep(0.1)
+        store.reap()
+        attempt = started(store, message.id)
+        assert b"".join(store.artifacts.read(message.spec.model_sha256)) == MODEL
+        attempt.succeed(result_of())
+        store.reap()
+        assert store.artifacts.stat(message.spec.model_sha256) is None
+
+
 def state(store: Store, diagnosis_id: str) -> str:
     name = diagnosis_pb2.DiagnosisState.Name(store.diagnoses.get(diagnosis_id).state)
     return name.removeprefix("DIAGNOSIS_STATE_")

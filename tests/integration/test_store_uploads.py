@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
+from gradclinic_store import artifacts as artifacts_module
 from gradclinic_store.errors import (
     ArtifactNotFound,
     ArtifactTooLarge,
@@ -215,6 +218,30 @@ def test_too_large_and_full(redis_url: str) -> None:
             store.artifacts.upload(declaration_of(CONTENT[: 3 * MIB]))
         assert full.value.retry_seconds
         upload(store, CONTENT[: 2 * MIB])
+
+
+def test_room_is_made_from_what_nobody_uses(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = StoreSettings(redis_url=redis_url, max_artifact_bytes=6 * MIB, max_stored_bytes=6 * MIB)
+    with Store.connect(settings) as store:
+        needed, oldest, newer = (CONTENT[i : i + 2 * MIB] for i in range(3))
+        for content in (needed, oldest, newer):
+            upload(store, content)
+            time.sleep(0.01)
+        message, _ = store.diagnoses.create(diagnosis_pb2.DiagnosisSpec(model_sha256=sha256_of(needed)))
+        with pytest.raises(StoreFull):  # all were used a moment ago
+            upload(store, CONTENT[5 : 5 + MIB])
+        monkeypatch.setattr(artifacts_module, "IDLE_SECONDS", 0.001)
+        upload(store, CONTENT[5 : 5 + MIB])
+        assert store.artifacts.stat(sha256_of(oldest)) is None
+        assert store.artifacts.stat(sha256_of(newer)) is not None
+        assert (store.counters.read().evictions, store.counters.read().stored_bytes) == (1, 5 * MIB)
+        large = CONTENT[6 : 6 + 5 * MIB]
+        with pytest.raises(StoreFull):  # what a waiting diagnosis needs stays, and nothing goes in vain
+            upload(store, large)
+        assert store.artifacts.stat(sha256_of(newer)) is not None
+        store.diagnoses.cancel(message.id)
+        upload(store, large)
+        assert store.artifacts.stat(sha256_of(needed)) is None
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ local artifacts, indexes = {}, {}
 for i = 12, 11 + artifact_count do
   artifacts[#artifacts + 1] = ARGV[i]
   redis.call('ZADD', ARTIFACTS, 'GT', int(now + artifact_retention_ms), ARGV[i])
+  redis.call('HINCRBY', REFERENCES, ARGV[i], 1)
 end
 local seq = redis.call('INCR', P .. 'sequence')
 for i = 12 + artifact_count, #ARGV do
@@ -57,7 +58,8 @@ redis.call('ZADD', waiting_key(queue), int(now), id)
 local record = {id = id, state = QUEUED, stage = '0', progress = '0', attempt = '0', revision = '0'}
 redis.call('HSET', record_key(id), 'id', id, 'spec', spec, 'state', QUEUED, 'stage', '0', 'progress', '0', 'attempt', '0',
   'token', '0', 'seq', seq, 'queue', queue, 'create_ms', int(now), 'queued_ms', int(now), 'lost', '0',
-  'request_id', request_id, 'reuse', reuse, 'indexes', cjson.encode(indexes))
+  'request_id', request_id, 'reuse', reuse, 'indexes', cjson.encode(indexes),
+  'artifacts', table.concat(artifacts, ' '))
 if request_id ~= '' then
   redis.call('HSET', request_key(request_id), 'id', id, 'fingerprint', fingerprint)
   redis.call('PEXPIRE', request_key(request_id), request_retention_ms)

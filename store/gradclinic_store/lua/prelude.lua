@@ -7,7 +7,7 @@ local QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED = '1', '2', '3', '4
 local NAMES = {['1'] = 'queued', ['2'] = 'running', ['3'] = 'succeeded', ['4'] = 'failed', ['5'] = 'cancelled', ['6'] = 'expired'}
 local FINAL = {['3'] = true, ['4'] = true, ['5'] = true, ['6'] = true}
 local LEGAL = {
-  ['1'] = {['2'] = true, ['4'] = true, ['5'] = true, ['6'] = true},
+  ['1'] = {['2'] = true, ['5'] = true, ['6'] = true},
   ['2'] = {['1'] = true, ['3'] = true, ['4'] = true, ['5'] = true},
 }
 
@@ -35,6 +35,8 @@ local COUNTERS = P .. 'counters'
 local ARTIFACTS = P .. 'artifacts'   -- sha256 -> when it is dropped, ms
 local PARTS = P .. 'parts'           -- sha256 of an upload in progress -> when it is dropped, ms
 local STORED = P .. 'stored_bytes'
+local REFERENCES = P .. 'references' -- sha256 -> how many unfinished diagnoses need it
+local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
 
 -- Numbers as text: Lua itself writes 1.7e+12.
 local function int(number) return string.format('%.0f', number) end
@@ -108,6 +110,9 @@ local function move(record, to, now, fields)
     count('completed:' .. NAMES[to])
     if from == RUNNING then observe('run', now - tonumber(record.start_ms)) end
     redis.call('ZADD', RETENTION, fields.expire_ms, record.id)
+    for sha256 in string.gmatch(redis.call('HGET', key, 'artifacts'), '%S+') do
+      if redis.call('HINCRBY', REFERENCES, sha256, -1) <= 0 then redis.call('HDEL', REFERENCES, sha256) end
+    end
   end
   local flat = {}
   for name, value in pairs(fields) do
@@ -118,8 +123,6 @@ local function move(record, to, now, fields)
   tell(record, now)
 end
 
-local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
-
 -- Moves what an upload in progress has stored to the garbage.
 local function drop_part(sha256)
   local part = redis.call('HMGET', part_key(sha256), 'blob', 'size_bytes')
@@ -128,4 +131,14 @@ local function drop_part(sha256)
   redis.call('SADD', GARBAGE, part[1])
   redis.call('DECRBY', STORED, part[2])
   redis.call('DEL', part_key(sha256))
+end
+
+-- Moves an artifact to the garbage.
+local function drop_artifact(sha256)
+  redis.call('ZREM', ARTIFACTS, sha256)
+  local known = redis.call('HMGET', artifact_key(sha256), 'blob', 'size_bytes')
+  if not known[1] then return end
+  redis.call('SADD', GARBAGE, known[1])
+  redis.call('DECRBY', STORED, known[2])
+  redis.call('DEL', artifact_key(sha256))
 end
