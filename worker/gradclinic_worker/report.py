@@ -177,8 +177,8 @@ def _statistics(statistics: plain.Statistics) -> flow_pb2.TensorStatistics:
     return message
 
 
-def _unobserved(what: str, reason: str) -> diagnosis_pb2.Unobserved:
-    return diagnosis_pb2.Unobserved(what=_text(what), reason=_text(reason))
+def _unobserved(what: str, reason: str) -> flow_pb2.Unobserved:
+    return flow_pb2.Unobserved(what=_text(what), reason=_text(reason))
 
 
 def _text(text: str) -> str:
