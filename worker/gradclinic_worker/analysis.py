@@ -5,18 +5,19 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 
-from gradclinic_worker import archive, criterion, feed, observe, program
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_worker import archive, criterion, feed, observe, program, report, rules
 
 if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements
 
-Entered = Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]
+Entered: TypeAlias = "Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]"
+NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
 class StageClock:
@@ -46,9 +47,47 @@ class StageClock:
         found = []
         for stage, seconds in sorted(self._seconds.items()):
             timing = diagnosis_pb2.StageTiming(stage=stage)
-            timing.duration.FromNanoseconds(int(seconds * 1e9))
+            timing.duration.FromNanoseconds(int(seconds * NANOSECONDS_PER_SECOND))
             found.append(timing)
         return found
+
+
+def analyse(
+    spec: diagnosis_pb2.DiagnosisSpec,
+    files: Mapping[executor_pb2.Attachment.ValueType, str],
+    *,
+    device: torch.device,
+    entered: Entered,
+) -> diagnosis_pb2.DiagnosisResult:
+    """Diagnoses one model.
+
+    Args:
+        spec: The request.
+        files: Readable paths of its attachments.
+        device: Where to run.
+        entered: Told of each stage and of the progress, 0..1.
+
+    Raises:
+        AnalysisError: When there can be no result: BAD_ARCHIVE, FORBIDDEN_OPERATOR,
+            BAD_INPUTS, FORWARD_ERROR, LOSS_ERROR, OUT_OF_MEMORY.
+    """
+    clock = StageClock(entered)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    measurements = measure(spec, files, device=device, entered=clock.enter)
+    clock.enter(diagnosis_pb2.DIAGNOSIS_STAGE_JUDGE, 0.9)
+    judgement = rules.judge(measurements)
+    clock.stop()
+    environment = diagnosis_pb2.Environment(
+        device=f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device),
+        torch_version=str(torch.__version__),
+        gradclinic_version=__version__,
+        timings=clock.timings(),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        threads=torch.get_num_threads(),
+    )
+    return report.report(measurements, judgement, environment)
 
 
 def measure(

@@ -10,10 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from gradclinic_worker.measurements import Statistics
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 # A piece of this size stays in a core's cache while several passes go over it.
 CHUNK_ELEMENTS = 131_072
@@ -177,7 +182,8 @@ def _measure_piece(piece: torch.Tensor, *, count_zeros: bool) -> Row:
         return _measure_finite(piece)
     zeros = 0.0
     if low <= 0 <= high and count_zeros:
-        zeros = count - torch.count_nonzero(piece).item()
+        # NumPy counts ten times as fast as torch on a CPU.
+        zeros = float(np.count_nonzero(piece.numpy() == 0))
     largest = max(-low, high)
     if not SAFE_LOWEST <= largest <= SAFE_HIGHEST and largest:
         return (count, 0.0, zeros, *_wide_moments(piece, largest), low, high)
@@ -260,14 +266,31 @@ def _row(numbers: list[float]) -> Row:
 
 def _histograms(samples: list[list[torch.Tensor]]) -> list[tuple[int, tuple[int, ...]]]:
     """For each group of samples: the lowest exponent and the counts by powers of two."""
-    histograms: list[tuple[int, tuple[int, ...]]] = [(0, ())] * len(samples)
-    for place, group in enumerate(samples):
-        if group:
-            values = torch.cat([each.to("cpu", torch.float64) for each in group])
-            group.clear()
-            values = values[torch.isfinite(values) & (values != 0)]
-            if values.numel():
-                exponents = torch.frexp(values).exponent - 1
-                lowest = int(exponents.min().item())
-                histograms[place] = (lowest, tuple(torch.bincount(exponents - lowest).tolist()))
-    return histograms
+    groups = [
+        torch.cat([each.to("cpu", torch.float64) for each in group]).abs().numpy() if group else np.empty(0)
+        for group in samples
+    ]
+    for group in samples:
+        group.clear()
+    sizes = [len(group) for group in groups]
+    if not sum(sizes):
+        return [(0, ())] * len(samples)
+    values = np.concatenate(groups)
+    owners = np.repeat(np.arange(len(groups)), sizes)
+    counted = np.isfinite(values) & (values != 0)
+    exponents = np.frexp(values[counted])[1] - 1  # x = m * 2**e with 0.5 <= m < 1
+    if not len(exponents):
+        return [(0, ())] * len(samples)
+    lowest, width = int(exponents.min()), int(exponents.max() - exponents.min() + 1)
+    cells = owners[counted] * width + (exponents - lowest)
+    table = np.bincount(cells, minlength=len(groups) * width).reshape(len(groups), width)
+    return [_trim(row, lowest) for row in table]
+
+
+def _trim(row: npt.NDArray[np.int64], lowest: int) -> tuple[int, tuple[int, ...]]:
+    """Drops the empty buckets at both ends."""
+    filled = np.flatnonzero(row)
+    if not len(filled):
+        return 0, ()
+    first, last = int(filled[0]), int(filled[-1])
+    return lowest + first, tuple(row[first : last + 1].tolist())
