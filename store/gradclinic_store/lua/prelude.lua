@@ -110,7 +110,7 @@ local function move(record, to, now, fields)
     count('completed:' .. NAMES[to])
     if from == RUNNING then observe('run', now - tonumber(record.start_ms)) end
     redis.call('ZADD', RETENTION, fields.expire_ms, record.id)
-    for sha256 in string.gmatch(redis.call('HGET', key, 'artifacts'), '%S+') do
+    for sha256 in string.gmatch(redis.call('HGET', key, 'artifacts') or '', '%S+') do
       if redis.call('HINCRBY', REFERENCES, sha256, -1) <= 0 then redis.call('HDEL', REFERENCES, sha256) end
     end
   end
