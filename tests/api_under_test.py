@@ -118,13 +118,13 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def detail(error: grpc.aio.AioRpcError, kind: type[M]) -> M:
+def detail(error: grpc.aio.AioRpcError | grpc.Call, kind: type[M]) -> M:
     """One detail of an error's status.
 
     Raises:
         LookupError: it has none of that kind.
     """
-    for key, value in error.trailing_metadata():
+    for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             status = Status.FromString(value)
             for packed in status.details:
@@ -134,13 +134,13 @@ def detail(error: grpc.aio.AioRpcError, kind: type[M]) -> M:
     raise LookupError(f"{kind.__name__} in {error}")
 
 
-def reason(error: grpc.aio.AioRpcError) -> str:
+def reason(error: grpc.aio.AioRpcError | grpc.Call) -> str:
     """The stable reason of an error."""
     told: str = detail(error, ErrorInfo).reason
     return told
 
 
-def fields(error: grpc.aio.AioRpcError) -> list[str]:
+def fields(error: grpc.aio.AioRpcError | grpc.Call) -> list[str]:
     """The fields that an error names."""
     return [violation.field for violation in detail(error, BadRequest).field_violations]
 

@@ -15,9 +15,8 @@ from gradclinic_service.errors import ArtifactMissing, Violation, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_store.artifacts import Artifacts
-
     from gradclinic.v1.diagnosis_pb2 import DiagnosisSpec
+    from gradclinic_store.artifacts import Artifacts
 
 
 class Named(NamedTuple):

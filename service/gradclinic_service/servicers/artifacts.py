@@ -127,13 +127,18 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             # Cancelled, for example: the caller has gone, but the bytes need not be sent twice.
             await asyncio.shield(self._leave(upload, pipeline, error))
             raise
+        else:
+            await self._threads.run(upload.__exit__, None, None, None)
 
     async def _leave(self, upload: Upload, pipeline: UploadPipeline, error: BaseException) -> None:
         try:
             await pipeline.settle()
-            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
         except StoreError as second:
-            logger.info("an interrupted upload could not be kept whole error=%s", second)
+            error = second
+        try:
+            await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
+        except StoreError as third:
+            logger.info("an interrupted upload could not be kept whole error=%s", third)
 
 
 def _other_kind(stored: artifact_pb2.Artifact, declaration: artifact_pb2.ArtifactDeclaration) -> Iterator[Violation]:
