@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-
 from gradclinic_worker import archive, criterion, feed, observe, program, report, rules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gradclinic_worker.measurements import Measurements
 
 Entered: TypeAlias = "Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]"

@@ -7,15 +7,15 @@ reach all that share the memory. Branches that can never run are left out.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradclinic_worker import dataflow_containers, ops
-from gradclinic_worker.dataflow_containers import known
+from gradclinic_worker import dataflow_containers, dataflow_scalars, ops
+from gradclinic_worker.dataflow_attributes import Attributes, assigned_names
+from gradclinic_worker.dataflow_containers import Moment, known
 from gradclinic_worker.dataflow_values import (
     NOTHING,
     UNKNOWN,
@@ -28,7 +28,6 @@ from gradclinic_worker.dataflow_values import (
     Sources,
     Tensor,
     Value,
-    any_of,
     flow_of,
     settle,
     tensors_in,
@@ -43,28 +42,6 @@ MAX_LOOP_ROUNDS = 16
 
 # Give a value that nobody reads.
 _SILENT = frozenset({"prim::Enter", "prim::Exit"})
-
-# Scalar operators whose result decides branches in practice.
-_FOLDED: dict[str, Any] = {
-    "aten::lt": operator.lt,
-    "aten::le": operator.le,
-    "aten::gt": operator.gt,
-    "aten::ge": operator.ge,
-    "aten::eq": operator.eq,
-    "aten::ne": operator.ne,
-    "aten::__not__": operator.not_,
-    "aten::__and__": operator.and_,
-    "aten::__or__": operator.or_,
-    "aten::__is__": operator.is_,
-    "aten::__isnot__": operator.is_not,
-    "aten::add": operator.add,
-    "aten::sub": operator.sub,
-    "aten::mul": operator.mul,
-    "aten::neg": operator.neg,
-    "aten::Bool": bool,
-    "aten::Int": int,
-    "aten::Float": float,
-}
 
 
 @dataclass(slots=True)
@@ -111,7 +88,7 @@ class Walk:
         self._made: dict[int, Value] = {}
         self._site_of: dict[int, SiteDraft] = {}
         self._depth = 0  # how many loops and open branches are around the current node
-        self._attributes = _Attributes(module, self.sources, _assigned(inlined.graph))
+        self._attributes = Attributes(module, self.sources, assigned_names(inlined.graph))
         graph = inlined.graph
         self_value, *rest = graph.inputs()
         self._values[self_value.unique()] = Module("")
@@ -166,7 +143,7 @@ class Walk:
         if isinstance(constant, torch.Tensor):
             self._put_site(node, output, 0, "tensor", NOTHING, {}, is_write=False)
         else:
-            self._values[output.unique()] = _as_value(constant)
+            self._values[output.unique()] = dataflow_scalars.as_value(constant)
 
     def _if(self, node: torch.Node) -> None:
         then, otherwise = node.blocks()
@@ -199,8 +176,8 @@ class Walk:
             for output, value in zip(node.outputs(), initial, strict=True):
                 self._values[output.unique()] = value
             return
-        for value, start in zip(carried, initial, strict=True):
-            self._either(value).offer(start, self._journal)
+        for inside, start in zip(carried, initial, strict=True):
+            self._either(inside).offer(start, self._journal)
         for _ in range(MAX_LOOP_ROUNDS):
             before = self._journal.growth
             self._depth += 1
@@ -209,12 +186,12 @@ class Walk:
             self._journal.join([self._journal.end()], may_skip=True)
             self._depth -= 1
             _, *handed_on = (self._values[value.unique()] for value in block.outputs())
-            for value, again in zip(carried, handed_on, strict=True):
-                self._either(value).offer(again, self._journal)
+            for inside, again in zip(carried, handed_on, strict=True):
+                self._either(inside).offer(again, self._journal)
             if self._journal.growth == before:
                 break
-        for output, value in zip(node.outputs(), carried, strict=True):
-            self._values[output.unique()] = self._either(value)
+        for output, inside in zip(node.outputs(), carried, strict=True):
+            self._values[output.unique()] = self._either(inside)
 
     def _either(self, value: torch.Value) -> Either:
         made = self._made.setdefault(value.unique(), Either())
@@ -229,13 +206,13 @@ class Walk:
         if handler is None and kind in dataflow_containers.ON_CONTAINERS and values and _is_container(values[0]):
             handler = dataflow_containers.ON_CONTAINERS[kind]
         if handler is not None:
-            results = handler(node, values, self._journal, not self._depth)
+            results = handler(node, values, Moment(self._journal, once=not self._depth))
             for output, value in zip(node.outputs(), results, strict=False):
                 self._values[output.unique()] = self._piece(output, value, values[0] if values else None)
             return
         if kind in ops.SHAPE_ONLY:
             for output in node.outputs():
-                folded = _fold(kind, values) if kind in _FOLDED else UNKNOWN
+                folded = dataflow_scalars.fold(kind, values) if kind in dataflow_scalars.FOLDED else UNKNOWN
                 self._values[output.unique()] = Scalar(folded, is_shape=_form(output.type()) == "tensor")
             return
         if not node.outputsSize() or kind in _SILENT:
@@ -261,7 +238,7 @@ class Walk:
     def _number(self, node: torch.Node, kind: str, values: list[Value]) -> None:
         """A number, flag or text: computed from others, or read out of a tensor."""
         output = node.output()
-        if kind in _FOLDED and (folded := _fold(kind, values)) is not UNKNOWN:
+        if kind in dataflow_scalars.FOLDED and (folded := dataflow_scalars.fold(kind, values)) is not UNKNOWN:
             self._values[output.unique()] = Scalar(folded)
             return
         flow = NOTHING.union(*(flow_of(value) for value in values))
@@ -273,7 +250,7 @@ class Walk:
     def _tensors(
         self, node: torch.Node, kind: str, values: list[Value], outputs: list[tuple[torch.Value, str]]
     ) -> None:
-        if _is_shape_arithmetic(kind, values):
+        if dataflow_scalars.is_shape_arithmetic(kind, values):
             for output, _ in outputs:
                 self._values[output.unique()] = Scalar(is_shape=True)
             return
@@ -282,7 +259,7 @@ class Walk:
         if schema is not None:
             skipped |= set(schema.written if kind in ops.OVERWRITING else schema.outputs_only)
         reads = NOTHING.union(*(flow_of(value) for i, value in enumerate(values) if i not in skipped))
-        constants = _constants(schema.names, values) if schema is not None else {}
+        constants = dataflow_scalars.constants_of(schema.names, values) if schema is not None else {}
         for position, (output, form) in enumerate(outputs):
             viewed = None
             if schema is not None and position < len(schema.viewed):
@@ -307,7 +284,7 @@ class Walk:
             for view in tensors_in(self._values[output.unique()]):
                 view.attach(originals, is_full=kind in ops.FULL_VIEWS)
 
-    def _put_site(  # noqa: PLR0913  # the parts of a site
+    def _put_site(  # noqa: PLR0913, PLR0917  # the parts of a site
         self,
         node: torch.Node,
         output: torch.Value,
@@ -337,76 +314,6 @@ class Walk:
             self._journal.note(tensor)
             tensor.content = own
         self._values[unique] = made
-
-
-class _Attributes:
-    """Attributes of modules and objects, as they were loaded or assigned."""
-
-    def __init__(self, module: torch.jit.ScriptModule, sources: Sources, assigned: frozenset[str]) -> None:
-        self._sources = sources
-        self._assigned = assigned
-        self._modules: dict[str, Any] = {"": module._c}  # noqa: SLF001  # the graph speaks of the C++ module
-        self._known: dict[tuple[str, str], Value] = {}
-        self._tensors: dict[int, Tensor] = {}
-        self._keep: list[torch.Tensor] = []  # ids are told apart only while the tensors live
-        for kind, named in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
-            for name, tensor in named:
-                self._lasting(kind, name, tensor)
-
-    def get(self, target: Value, name: str) -> Value:
-        """Reads an attribute."""
-        found: list[Value] = []
-        for option in settle(target):
-            if isinstance(option, Module):
-                found.append(self._of_module(option.path, name))
-            elif isinstance(option, Entries):
-                found.append(option.entries.get(name) or Scalar())
-            else:
-                found.append(option)
-        return any_of(found)
-
-    def set(self, target: Value, name: str, value: Value, *, certain: bool) -> None:
-        """Assigns an attribute."""
-        for option in settle(target):
-            if isinstance(option, Module):
-                before = self._of_module(option.path, name)
-                self._known[option.path, name] = value if certain else any_of([before, value])
-            elif isinstance(option, Entries):
-                before = option.entries.get(name) or value
-                option.entries[name] = value if certain else any_of([before, value])
-
-    def _of_module(self, path: str, name: str) -> Value:
-        key = (path, name)
-        if key not in self._known:
-            attribute = self._modules[path].getattr(name)
-            self._known[key] = self._convert(attribute, f"{path}.{name}" if path else name, name)
-        return self._known[key]
-
-    def _convert(self, attribute: object, path: str, name: str) -> Value:
-        if isinstance(attribute, torch._C.ScriptModule):  # noqa: SLF001  # what getattr gives for a submodule
-            self._modules[path] = attribute
-            return Module(path)
-        if isinstance(attribute, torch.Tensor):
-            return self._lasting("buffer", path, attribute)
-        if isinstance(attribute, Mapping):
-            return Entries({key: self._convert(part, f"{path}.{key}", name) for key, part in attribute.items()})
-        if isinstance(attribute, (list, tuple)):
-            return Sequence([self._convert(part, f"{path}.{i}", name) for i, part in enumerate(attribute)])
-        if attribute is None or isinstance(attribute, (bool, int, float, str)):
-            return Scalar(UNKNOWN if name in self._assigned else attribute)
-        return Scalar()
-
-    def _lasting(self, kind: str, name: str, tensor: torch.Tensor) -> Tensor:
-        if id(tensor) not in self._tensors:
-            self._keep.append(tensor)
-            atom = self._sources.atom(kind, name)
-            self._tensors[id(tensor)] = Tensor(frozenset({atom}), is_lasting=True)
-        return self._tensors[id(tensor)]
-
-
-def _assigned(graph: torch.Graph) -> frozenset[str]:
-    """Names of all attributes that the program assigns."""
-    return frozenset(node.s("name") for node in graph.findAllNodes("prim::SetAttr", recurse=True))
 
 
 def _form(kind: Any) -> str:
@@ -439,52 +346,5 @@ def _container_of(form: str, flow: Flow) -> Value:
     return Scalar(UNKNOWN, flow) if form == "number" or not flow else Sequence([], [Tensor(flow)], is_exact=False)
 
 
-def _as_value(constant: object) -> Value:
-    if isinstance(constant, (list, tuple)):
-        return Sequence([_as_value(part) for part in constant])
-    if isinstance(constant, Mapping):
-        return Entries({key: _as_value(part) for key, part in constant.items()})
-    return Scalar(constant)
-
-
 def _is_container(value: Value) -> bool:
     return any(isinstance(option, (Sequence, Entries)) for option in settle(value))
-
-
-def _is_shape_arithmetic(kind: str, values: list[Value]) -> bool:
-    """Traces compute with shapes as if they were data: such tensors are no sites."""
-    if any(True for value in values for _ in tensors_in(value)):
-        return False
-    if kind == "prim::NumToTensor":
-        return not flow_of(values[0])
-    return any(isinstance(option, Scalar) and option.is_shape for value in values for option in settle(value))
-
-
-def _fold(kind: str, values: list[Value]) -> object:
-    """The result of a scalar operator, UNKNOWN where its operands are not known."""
-    arguments = [known(value) for value in values]
-    if kind in ("aten::__is__", "aten::__isnot__") and None in arguments:
-        # A tensor, list or module is never None; an unknown scalar may be.
-        others = [option for value in values for option in settle(value)]
-        if all(not isinstance(option, Scalar) or option.known is None for option in others):
-            if len(others) != 2:  # noqa: PLR2004  # two operands
-                return UNKNOWN
-            same = all(isinstance(option, Scalar) for option in others)
-            return same if kind == "aten::__is__" else not same
-    if any(argument is UNKNOWN for argument in arguments):
-        return UNKNOWN
-    if any(isinstance(value, Scalar) and (value.source or value.is_shape) for value in values):
-        return UNKNOWN
-    try:
-        return _FOLDED[kind](*arguments)
-    except (TypeError, ValueError, OverflowError):
-        return UNKNOWN
-
-
-def _constants(names: tuple[str, ...], values: list[Value]) -> dict[str, object]:
-    found = {}
-    for name, value in zip(names, values, strict=False):
-        constant = known(value)
-        if constant is not UNKNOWN:
-            found[name] = constant
-    return found

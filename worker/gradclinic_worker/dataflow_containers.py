@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from gradclinic_worker.dataflow_values import (
     UNKNOWN,
@@ -17,114 +17,125 @@ from gradclinic_worker.dataflow_values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from gradclinic_worker.dataflow_values import Journal
 
-# Gets the node, its inputs' values, the journal, and whether the node surely runs exactly once; gives its outputs' values.
-Handler: TypeAlias = "Callable[[torch.Node, list[Value], Journal, bool], list[Value]]"
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When an operator runs: what it changes is noted here, and it surely runs exactly once, or it may not."""
+
+    journal: Journal
+    once: bool
 
 
-def _build_sequence(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+# Gets the node and its inputs' values; gives its outputs' values.
+Handler: TypeAlias = "Callable[[torch.Node, list[Value], Moment], list[Value]]"
+
+
+def _build_sequence(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     return [Sequence(list(values))]
 
 
-def _build_mapping(_node: torch.Node, values: list[Value], journal: Journal, _once: bool) -> list[Value]:
+def _build_mapping(_node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     built = Mapping()
     for key, value in zip(values[::2], values[1::2], strict=True):
-        built.put(known(key), value, journal)
+        built.put(known(key), value, moment.journal)
     return [built]
 
 
-def _unpack(node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _unpack(node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     return [item(values[0], position) for position in range(node.outputsSize())]
 
 
-def _index(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _index(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     return [item(values[0], known(values[1]))]
 
 
-def _get(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _get(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     default = values[2] if len(values) > 2 else Scalar(None)  # noqa: PLR2004  # self, key, default
     return [any_of([item(values[0], known(values[1])), default])]
 
 
-def _slice(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _slice(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     found: list[Value] = []
     for source in settle(values[0]):
         bounds = [known(value) for value in values[1:4]]
         if isinstance(source, Sequence) and source.is_exact and not source.rest and UNKNOWN not in bounds:
-            start, stop, step = ([*bounds, None, None, None])[:3]
-            found.append(Sequence(source.items[slice(start, stop, step)]))  # type: ignore[misc]  # ints or None, by schema
+            start, stop, step = cast("list[int | None]", [*bounds, None, None, None])[:3]  # by schema
+            found.append(Sequence(source.items[start:stop:step]))
         else:
             found.append(Sequence([], list(source.parts()), is_exact=False))
     return [any_of(found)]
 
 
-def _append(_node: torch.Node, values: list[Value], journal: Journal, once: bool) -> list[Value]:
+def _append(_node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     options = settle(values[0])
     for target in options:
         if isinstance(target, Sequence):
-            if once and len(options) == 1 and not target.rest:
+            if moment.once and len(options) == 1 and not target.rest:
                 target.items.append(values[1])
             else:
-                target.add(values[1], journal)
+                target.add(values[1], moment.journal)
     return [values[0]]
 
 
-def _store(_node: torch.Node, values: list[Value], journal: Journal, once: bool) -> list[Value]:
+def _store(_node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     """`container[key] = value`, also list.insert."""
     options = settle(values[0])
     for target in options:
         key = known(values[1])
         if isinstance(target, Mapping):
-            if once and len(options) == 1 and isinstance(key, (str, int, float, bool)):
+            if moment.once and len(options) == 1 and isinstance(key, (str, int, float, bool)):
                 target.entries[key] = values[2]
             else:
-                target.put(key, values[2], journal)
+                target.put(key, values[2], moment.journal)
         elif isinstance(target, Sequence):
-            exact = once and len(options) == 1 and target.is_exact and not target.rest
+            exact = moment.once and len(options) == 1 and target.is_exact and not target.rest
             if exact and isinstance(key, int) and -len(target.items) <= key < len(target.items):
                 target.items[key] = values[2]
             else:
-                target.add(values[2], journal)
+                target.add(values[2], moment.journal)
     return [values[0]]
 
 
-def _insert(_node: torch.Node, values: list[Value], journal: Journal, _once: bool) -> list[Value]:
+def _insert(_node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     for target in settle(values[0]):
         if isinstance(target, Sequence):
-            target.blur(journal)
-            target.add(values[2], journal)
+            target.blur(moment.journal)
+            target.add(values[2], moment.journal)
     return []
 
 
-def _extend(_node: torch.Node, values: list[Value], journal: Journal, _once: bool) -> list[Value]:
+def _extend(_node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     for target in settle(values[0]):
         for source in settle(values[1]):
             if isinstance(target, Sequence):
                 for part in list(source.parts()):
-                    target.add(part, journal)
+                    target.add(part, moment.journal)
             elif isinstance(target, Mapping) and isinstance(source, Mapping):
                 for key, part in source.entries.items():
-                    target.put(key, part, journal)
+                    target.put(key, part, moment.journal)
     return [values[0]]
 
 
-def _blur(node: torch.Node, values: list[Value], journal: Journal, _once: bool) -> list[Value]:
+def _blur(node: torch.Node, values: list[Value], moment: Moment) -> list[Value]:
     """pop, reverse, clear and the like: any item may be anywhere, or be what is returned."""
     taken = item(values[0], known(values[1])) if len(values) > 1 else any_of(values[0].parts())
     for target in settle(values[0]):
         if isinstance(target, Sequence):
-            target.blur(journal)
+            target.blur(moment.journal)
     return [taken] * node.outputsSize()
 
 
-def _values(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _values(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     return [Sequence([], [part for source in settle(values[0]) for part in source.parts()], is_exact=False)]
 
 
-def _items(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _items(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     pairs = [
         Sequence([Scalar(key), part])
         for source in settle(values[0])
@@ -134,7 +145,7 @@ def _items(_node: torch.Node, values: list[Value], _journal: Journal, _once: boo
     return [Sequence(list[Value](pairs))]
 
 
-def _copy(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _copy(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     found: list[Value] = []
     for source in settle(values[0]):
         if isinstance(source, Mapping):
@@ -144,7 +155,7 @@ def _copy(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool
     return [any_of(found)]
 
 
-def _concatenate(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _concatenate(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     sources = [settle(value) for value in values]
     exact = [each[0] for each in sources if len(each) == 1]
     if len(exact) == len(sources) and all(isinstance(e, Sequence) and e.is_exact and not e.rest for e in exact):
@@ -152,7 +163,7 @@ def _concatenate(_node: torch.Node, values: list[Value], _journal: Journal, _onc
     return [Sequence([], [part for each in sources for one in each for part in one.parts()], is_exact=False)]
 
 
-def _same(_node: torch.Node, values: list[Value], _journal: Journal, _once: bool) -> list[Value]:
+def _same(_node: torch.Node, values: list[Value], _moment: Moment) -> list[Value]:
     return [values[0]]
 
 

@@ -6,9 +6,11 @@ parameter, buffer or input; negative, see `Sources`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Flow: TypeAlias = frozenset[int]
 NOTHING: Final[Flow] = frozenset()
@@ -82,7 +84,7 @@ class Scalar(Value):
     source: Flow = NOTHING
     is_shape: bool = False
 
-    def flow(self) -> Flow:
+    def flow(self) -> Flow:  # noqa: D102  # as in Value
         return self.source
 
 
@@ -104,7 +106,7 @@ class Tensor(Value):
     views: list[Tensor] = field(default_factory=list)
     is_lasting: bool = False
 
-    def flow(self) -> Flow:
+    def flow(self) -> Flow:  # noqa: D102  # as in Value
         return self.content
 
     def attach(self, bases: Iterable[Tensor], *, is_full: bool) -> None:
@@ -166,10 +168,10 @@ class Sequence(Value):
     rest: list[Value] = field(default_factory=list)
     is_exact: bool = True
 
-    def flow(self) -> Flow:
+    def flow(self) -> Flow:  # noqa: D102  # as in Value
         return flow_of(self)
 
-    def parts(self) -> Iterator[Value]:
+    def parts(self) -> Iterator[Value]:  # noqa: D102  # as in Value
         yield from self.items
         yield from self.rest
 
@@ -200,10 +202,10 @@ class Mapping(Value):
     entries: dict[object, Value] = field(default_factory=dict)
     rest: list[Value] = field(default_factory=list)
 
-    def flow(self) -> Flow:
+    def flow(self) -> Flow:  # noqa: D102  # as in Value
         return flow_of(self)
 
-    def parts(self) -> Iterator[Value]:
+    def parts(self) -> Iterator[Value]:  # noqa: D102  # as in Value
         yield from self.entries.values()
         yield from self.rest
 
@@ -239,10 +241,10 @@ class Either(Value):
 
     options: list[Value] = field(default_factory=list)
 
-    def flow(self) -> Flow:
+    def flow(self) -> Flow:  # noqa: D102  # as in Value
         return flow_of(self)
 
-    def parts(self) -> Iterator[Value]:
+    def parts(self) -> Iterator[Value]:  # noqa: D102  # as in Value
         return iter(self.options)
 
     def offer(self, value: Value, journal: Journal) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from gradclinic.v1 import diagnosis_pb2
 
-from gradclinic_worker import observe_table, probe, statistics
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_worker import misfit, observe_table, probe, statistics
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.observe_recorder import Recorder
 from gradclinic_worker.statistics import Gauge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from gradclinic_worker.criterion import Criterion
     from gradclinic_worker.measurements import Measurements
     from gradclinic_worker.program import Program
@@ -127,20 +128,20 @@ def _run(
 def _forward(subject: Subject) -> object:
     program = subject.program
     try:
-        return torch._C._jit_interpret_graph(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001  # runs without fusing
+        # The plain interpreter: nothing is fused away, each operation is run as it was written.
+        run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
+        output: object = run(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001
+        return output
     except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
-        message, trace = split_trace(str(error))
-        raise AnalysisError(
-            diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, f"The model raised: {message}", field="model", trace=trace
-        ) from error
+        raise misfit.forward_error(*split_trace(str(error)), subject.inputs, program.module.parameters()) from error
 
 
 def _backward(loss: torch.Tensor) -> str:
     """Runs the backward pass; what it raised, or ""."""
     try:
-        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        loss.backward()
     except (RuntimeError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error

@@ -35,7 +35,7 @@ def lasting_tensors(subject: Subject) -> dict[int, torch.Tensor]:
     """Parameters, buffers and inputs by their atom, also those that forward does not read."""
     sources = subject.program.sources
     module = subject.program.module
-    found = {sources.atom("parameter", name): tensor for name, tensor in module.named_parameters()}
+    found: dict[int, torch.Tensor] = {sources.atom("parameter", name): p for name, p in module.named_parameters()}
     found |= {sources.atom("buffer", name): tensor for name, tensor in module.named_buffers()}
     return found | {sources.atom("input", name): tensor for name, tensor in subject.inputs.items()}
 

@@ -1,4 +1,4 @@
-"""What the engine knows about operators: which read only shapes, which are views, overwrite, saturate, switch units off."""
+"""What the engine knows about operators: which read only shapes, give views, overwrite, saturate, switch off."""
 
 from __future__ import annotations
 
@@ -15,46 +15,151 @@ if TYPE_CHECKING:
 # Give a number or a flag that depends on a tensor's shape and kind, never on its elements.
 SHAPE_ONLY = frozenset(
     f"aten::{name}"
-    for name in (
-        "size numel dim ndimension stride storage_offset len is_floating_point is_complex is_contiguous is_sparse "
-        "is_cuda is_cpu get_device element_size sym_size sym_numel __is__ __isnot__ __contains__ is_same_size "
-        "_shape_as_tensor format str warn requires_grad output_nr is_leaf __len__ result_type is_signed"
-    ).split()
+    for name in [
+        "size",
+        "numel",
+        "dim",
+        "ndimension",
+        "stride",
+        "storage_offset",
+        "len",
+        "is_floating_point",
+        "is_complex",
+        "is_contiguous",
+        "is_sparse",
+        "is_cuda",
+        "is_cpu",
+        "get_device",
+        "element_size",
+        "sym_size",
+        "sym_numel",
+        "__is__",
+        "__isnot__",
+        "__contains__",
+        "is_same_size",
+        "_shape_as_tensor",
+        "format",
+        "str",
+        "warn",
+        "requires_grad",
+        "output_nr",
+        "is_leaf",
+        "__len__",
+        "result_type",
+        "is_signed",
+    ]
 ) | frozenset(
     f"prim::{name}"
-    for name in (
-        "dtype device shape layout is_cuda is_cpu is_mps is_xpu is_sparse is_quantized is_meta is_nested requires_grad "
-        "itemsize isinstance"
-    ).split()
+    for name in [
+        "dtype",
+        "device",
+        "shape",
+        "layout",
+        "is_cuda",
+        "is_cpu",
+        "is_mps",
+        "is_xpu",
+        "is_sparse",
+        "is_quantized",
+        "is_meta",
+        "is_nested",
+        "requires_grad",
+        "itemsize",
+        "isinstance",
+    ]
 )
 
 # In-place ops that do not read what they write over.
 OVERWRITING = frozenset(
     f"aten::{name}_"
-    for name in (
-        "copy fill zero normal uniform random bernoulli exponential geometric log_normal cauchy set one_hot "
-        "resize resize_as swap_axes detach"
-    ).split()
+    for name in [
+        "copy",
+        "fill",
+        "zero",
+        "normal",
+        "uniform",
+        "random",
+        "bernoulli",
+        "exponential",
+        "geometric",
+        "log_normal",
+        "cauchy",
+        "set",
+        "one_hot",
+        "resize",
+        "resize_as",
+        "swap_axes",
+        "detach",
+    ]
 ) - {"aten::swap_axes_", "aten::detach_", "aten::bernoulli_"} | {"aten::zero_", "aten::_foreach_zero_"}
 
 # Arguments that lend only their shape or kind, by position.
 SHAPE_ARGUMENTS = {
     f"aten::{name}": 0
-    for name in (
-        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_full "
-        "new_empty new_empty_strided"
-    ).split()
-} | {f"aten::{name}": 1 for name in "expand_as view_as reshape_as type_as sum_to_size resize_as_".split()}
+    for name in [
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "new_empty_strided",
+    ]
+} | {f"aten::{name}": 1 for name in ["expand_as", "view_as", "reshape_as", "type_as", "sum_to_size", "resize_as_"]}
 
 # Views that hold every element of what they are a view of.
 FULL_VIEWS = frozenset(
     f"aten::{name}"
-    for name in (
-        "view reshape view_as reshape_as flatten unflatten squeeze unsqueeze transpose permute t numpy_T mT contiguous "
-        "detach alias movedim moveaxis swapaxes swapdims ravel to type_as float double half bfloat16 cpu cuda "
-        "view_as_real view_as_complex resolve_conj resolve_neg _reshape_alias positive atleast_1d atleast_2d atleast_3d "
-        "transpose_ squeeze_ unsqueeze_ t_ detach_"
-    ).split()
+    for name in [
+        "view",
+        "reshape",
+        "view_as",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "permute",
+        "t",
+        "numpy_T",
+        "mT",
+        "contiguous",
+        "detach",
+        "alias",
+        "movedim",
+        "moveaxis",
+        "swapaxes",
+        "swapdims",
+        "ravel",
+        "to",
+        "type_as",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "cpu",
+        "cuda",
+        "view_as_real",
+        "view_as_complex",
+        "resolve_conj",
+        "resolve_neg",
+        "_reshape_alias",
+        "positive",
+        "atleast_1d",
+        "atleast_2d",
+        "atleast_3d",
+        "transpose_",
+        "squeeze_",
+        "unsqueeze_",
+        "t_",
+        "detach_",
+    ]
 ) | {"prim::data"}
 
 
@@ -119,40 +224,39 @@ _ERF_EDGE = math.erf(math.sqrt(-math.log(FLAT_DERIVATIVE_SHARE)))  # exp(-x^2) =
 _ATAN_EDGE = math.acos(math.sqrt(FLAT_DERIVATIVE_SHARE))  # cos(y)^2 = share
 
 
+_SPANS = {
+    "aten::sigmoid": Span(_SIGMOID_EDGE, 1 - _SIGMOID_EDGE),
+    "aten::tanh": Span(-_TANH_EDGE, _TANH_EDGE),
+    "aten::erf": Span(-_ERF_EDGE, _ERF_EDGE),
+    "aten::atan": Span(-_ATAN_EDGE, _ATAN_EDGE),
+    "aten::arctan": Span(-_ATAN_EDGE, _ATAN_EDGE),
+    "aten::hardsigmoid": Span(0.0, 1.0),
+    "aten::relu6": Span(0.0, 6.0),
+    "aten::log_sigmoid": Span(-math.inf, -FLAT_DERIVATIVE_SHARE),  # the derivative is 1 - exp(y)
+}
+# Ops with bounds of their own: the arguments' names, and the bounds where they are not given.
+_BOUNDED = {
+    "aten::hardtanh": ("min_val", "max_val", -1.0, 1.0),
+    "aten::clamp": ("min", "max", -math.inf, math.inf),
+    "aten::clip": ("min", "max", -math.inf, math.inf),
+    "aten::clamp_max": ("", "max", -math.inf, math.inf),
+}
+
+
 def lively_span(op: str, constants: Mapping[str, object]) -> Span | None:
     """Between which outputs a saturating op still has a derivative; None for ops that do not saturate.
 
     By output, because the input is gone when the probe sees the op.
     """
-    match op.removesuffix("_"):
-        case "aten::sigmoid":
-            return Span(_SIGMOID_EDGE, 1 - _SIGMOID_EDGE)
-        case "aten::tanh":
-            return Span(-_TANH_EDGE, _TANH_EDGE)
-        case "aten::erf":
-            return Span(-_ERF_EDGE, _ERF_EDGE)
-        case "aten::atan" | "aten::arctan":
-            return Span(-_ATAN_EDGE, _ATAN_EDGE)
-        case "aten::hardsigmoid":
-            return Span(0.0, 1.0)
-        case "aten::relu6":
-            return Span(0.0, 6.0)
-        case "aten::log_sigmoid":
-            return Span(-math.inf, -FLAT_DERIVATIVE_SHARE)  # the derivative is 1 - exp(y)
-        case "aten::hardtanh":
-            return _bounds(constants, "min_val", "max_val", default=(-1.0, 1.0))
-        case "aten::clamp" | "aten::clip":
-            return _bounds(constants, "min", "max", default=(-math.inf, math.inf))
-        case "aten::clamp_max":
-            return _bounds(constants, "", "max", default=(-math.inf, math.inf))
-        case _:
-            return None
-
-
-def _bounds(constants: Mapping[str, object], low: str, high: str, *, default: tuple[float, float]) -> Span | None:
-    lower, upper = constants.get(low, default[0]), constants.get(high, default[1])
-    lower = default[0] if lower is None else lower
-    upper = default[1] if upper is None else upper
+    plain = op.removesuffix("_")
+    if plain not in _BOUNDED:
+        return _SPANS.get(plain)
+    lower_name, upper_name, *defaults = _BOUNDED[plain]
+    bounds = []
+    for name, default in zip((lower_name, upper_name), defaults, strict=True):
+        bound = constants.get(str(name))
+        bounds.append(default if bound is None else bound)
+    lower, upper = bounds
     if not isinstance(lower, (int, float)) or not isinstance(upper, (int, float)):
         return None
     return Span(float(lower), float(upper)) if math.isfinite(lower) or math.isfinite(upper) else None
@@ -176,21 +280,62 @@ def switches_units_off(op: str, constants: Mapping[str, object]) -> bool:
 # Hand back their argument itself in some modes, though their schema does not say so.
 MAY_RETURN_ARGUMENT = frozenset(
     f"aten::{name}"
-    for name in (
-        "dropout alpha_dropout feature_dropout feature_alpha_dropout real conj "
-        "chunk split split_with_sizes unsafe_chunk unbind tensor_split hsplit vsplit dsplit broadcast_tensors"
-    ).split()
+    for name in [
+        "dropout",
+        "alpha_dropout",
+        "feature_dropout",
+        "feature_alpha_dropout",
+        "real",
+        "conj",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unsafe_chunk",
+        "unbind",
+        "tensor_split",
+        "hsplit",
+        "vsplit",
+        "dsplit",
+        "broadcast_tensors",
+    ]
 )
 
 # Units of what these give are along dimension 1, also in three dimensions.
 CHANNELS_FIRST = frozenset(
     f"aten::{name}"
-    for name in (
-        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d _convolution convolution batch_norm "
-        "instance_norm group_norm native_batch_norm native_group_norm max_pool1d avg_pool1d adaptive_avg_pool1d"
-    ).split()
+    for name in [
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "_convolution",
+        "convolution",
+        "batch_norm",
+        "instance_norm",
+        "group_norm",
+        "native_batch_norm",
+        "native_group_norm",
+        "max_pool1d",
+        "avg_pool1d",
+        "adaptive_avg_pool1d",
+    ]
 )
 # Units of what these give are along the last dimension.
 MAKES_FEATURES_LAST = frozenset(
-    f"aten::{name}" for name in "linear matmul addmm mm bmm baddbmm layer_norm embedding lstm gru rnn_tanh".split()
+    f"aten::{name}"
+    for name in [
+        "linear",
+        "matmul",
+        "addmm",
+        "mm",
+        "bmm",
+        "baddbmm",
+        "layer_norm",
+        "embedding",
+        "lstm",
+        "gru",
+        "rnn_tanh",
+    ]
 )

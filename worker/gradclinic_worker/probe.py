@@ -5,11 +5,13 @@ They do nothing unless a recorder listens; a graph with probes stays runnable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROBE = "gradclinic::probe"
 PROBE_OPTIONAL = "gradclinic::probe_optional"

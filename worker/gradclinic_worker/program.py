@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
 
 from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_inline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import torch
+
     from gradclinic_worker.dataflow import SiteDraft
     from gradclinic_worker.measurements import SourceLine
 
@@ -204,7 +205,7 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
     kinds = {"tensor": probe.PROBE, "optional": probe.PROBE_OPTIONAL, "list": probe.PROBE_LIST}
     for draft in drafts:
         graph.setInsertPoint(draft.node)
-        index = graph.insertConstant(draft.index)
+        index = graph.insertConstant(draft.index)  # type: ignore[attr-defined]  # missing in torch's stubs
         if draft.form == "scalar":
             call = graph.create(probe.VISIT, [index], 0)
         else:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
 from gradclinic_worker import program_source
-from gradclinic_worker.measurements import SourceLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.measurements import SourceLine
 
 _CALLS = frozenset({"prim::CallMethod", "prim::CallFunction"})
 # TorchScript has no recursion; a deeper nest than this is no honest program.
@@ -61,7 +65,7 @@ class Inlined:
 
     def source(self, node: torch.Node) -> SourceLine | None:
         """The line that a node comes from; see `program_source.preferred`."""
-        own = node.sourceRange()
+        own = str(node.sourceRange())
         own_lines = program_source.lines(own)
         # Most nodes name a user's line themselves.
         if own_lines and program_source.is_original(own_lines[0]):
@@ -110,7 +114,7 @@ def _inline_level(inlined: Inlined, calls: list[tuple[torch.Node, Frame]]) -> li
     graph = inlined.graph
     marked: list[tuple[torch.Node, torch.Node, Frame]] = []
     for node, frame in calls:
-        begin, end = graph.create("prim::Constant", 1), graph.create("prim::Constant", 1)
+        begin, end = graph.create("prim::Constant", [], 1), graph.create("prim::Constant", [], 1)
         begin.insertBefore(node)
         end.insertAfter(node)
         marked.append((begin, end, _callee_frame(inlined, node, frame)))
@@ -131,7 +135,7 @@ def _inline_level(inlined: Inlined, calls: list[tuple[torch.Node, Frame]]) -> li
 
 def _callee_frame(inlined: Inlined, node: torch.Node, frame: Frame) -> Frame:
     path = inlined.path(node.inputsAt(0)) if node.kind() == "prim::CallMethod" else None
-    return Frame(frame.module if path is None else path, node.sourceRange(), frame)
+    return Frame(frame.module if path is None else path, str(node.sourceRange()), frame)
 
 
 def _adopt(inlined: Inlined, node: torch.Node, frame: Frame, found: list[tuple[torch.Node, Frame]]) -> None:
@@ -163,7 +167,7 @@ def _all_nodes(graph: torch.Graph) -> Iterator[torch.Node]:
 def _one_level_at_a_time() -> Iterator[None]:
     """While the executor's optimisation is off, the inliner takes each callee as it was written."""
     before = torch._C._get_graph_executor_optimize()  # noqa: SLF001  # no public switch
-    torch._C._set_graph_executor_optimize(False)  # noqa: SLF001
+    torch._C._set_graph_executor_optimize(False)  # noqa: FBT003, SLF001  # positional only
     try:
         yield
     finally:

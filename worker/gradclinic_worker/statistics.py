@@ -8,9 +8,8 @@ sample holds a zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ import torch
 from gradclinic_worker.measurements import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
 # A piece of this size stays in a core's cache while several passes go over it.
@@ -30,7 +31,8 @@ SAMPLE_ELEMENTS = 1_024
 SAFE_LOWEST, SAFE_HIGHEST = 1e-15, 1e14
 
 # What one tensor adds: count, non-finite, zeros, sum, sum of squares, min, max.
-Row = tuple[float, float, float, float, float, float, float]
+Row: TypeAlias = "tuple[float, float, float, float, float, float, float]"
+EMPTY_ROW: Row = (0.0, 0.0, 0.0, 0.0, 0.0, math.inf, -math.inf)
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +91,7 @@ def measure(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -
         return _row(measure_on_device(tensor, sample=sample).tolist())
     count = tensor.numel()
     if not count:
-        return (0.0, 0.0, 0.0, 0.0, 0.0, math.inf, -math.inf)
+        return EMPTY_ROW
     weight, pieces = _pieces(tensor, CHUNK_ELEMENTS)
     nonfinite = zeros = total = squares = 0.0
     low, high = math.inf, -math.inf
@@ -109,9 +111,8 @@ def measure(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -
 
 def measure_on_device(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -> torch.Tensor:
     """The same without waiting for the device: a tensor ``[7]`` there, float64."""
-    options = {"dtype": torch.float64, "device": tensor.device}
     if not tensor.numel():
-        return torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, math.inf, -math.inf], **options)  # type: ignore[call-overload, no-any-return]  # splatted options
+        return torch.tensor(EMPTY_ROW, dtype=torch.float64, device=tensor.device)
     weight, pieces = _pieces(tensor, DEVICE_CHUNK_ELEMENTS)
     rows = []
     for piece in pieces:
