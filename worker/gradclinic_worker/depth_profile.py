@@ -40,9 +40,8 @@ class Layer:
 
     @property
     def relative_gradient(self) -> float:
-        """RMS of the weight's gradient over RMS of the weight; 0 where there is none."""
-        gradient, weight = self.weight.gradient, self.weight.weight
-        return gradient.rms / weight.rms if gradient and weight.rms else 0.0
+        """That of its weight."""
+        return relative_gradient(self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +102,12 @@ def depth_profile(paths: Paths, start: Site) -> DepthProfile | None:
     bits = {later.index: norms[later.index] - norms[earlier.index] for earlier, later in pairwise(measured)}
     decay = norms[measured[-1].index] - (layers[0].norm if layers else norms[measured[0].index])
     return DepthProfile(tuple(layers), bits, decay, starved)
+
+
+def relative_gradient(parameter: Parameter) -> float:
+    """RMS of a parameter's gradient over RMS of the parameter; 0 where there is none."""
+    gradient, weight = parameter.gradient, parameter.weight
+    return gradient.rms / weight.rms if gradient and weight.rms else 0.0
 
 
 def weights_of(paths: Paths, site: Site) -> list[str]:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements
     from gradclinic_worker.rules.rule import Rule
 
-# Where one activation after the other is off or saturated, the first is where to begin.
+# Activations whose own state takes the gradient away.
 SPREADING = frozenset({"dead-relu", "saturated-activation"})
+# Where one place after the other shows these, the first is where to begin.
+TOLD_ONCE = SPREADING | {"vanishing-gradient", "exploding-gradient"}
 # What explains at least this share of a decay, in log scale, is its cause.
 EXPLAINED_SHARE = 0.5
 # Numbers measured downstream of NaN say nothing about these.
 NEEDS_FINITE_NUMBERS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symptom.EXPLODING})
+# What a cause takes over from its symptom.
+CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
 BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward"})
 
 
@@ -83,14 +87,14 @@ def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
 
 
 def _spreading_from_one_place(paths: Paths, found: list[Finding]) -> list[Finding]:
-    """Of activations that are off or saturated one after the other, the worst (then the first) stands for all."""
+    """Of places one after the other with the same fault, the worst (then the first) stands for all."""
     kept: list[Finding] = []
     for finding in sorted(found, key=_rank):
         cause = next(
             (
                 index
                 for index, earlier in enumerate(kept)
-                if finding.code in SPREADING and earlier.code == finding.code and _connected(paths, earlier, finding)
+                if finding.code in TOLD_ONCE and earlier.code == finding.code and _connected(paths, earlier, finding)
             ),
             None,
         )
@@ -142,5 +146,5 @@ def _with_effect(cause: Finding, effect: Finding) -> Finding:
         cause,
         affected=tuple(name for name in affected if name != own),
         sites=(*cause.sites, *effect.sites) if cause.code == effect.code else cause.sites,
-        evidence=(*cause.evidence, *(item for item in effect.evidence if item.name.startswith("relative_gradient"))),
+        evidence=(*cause.evidence, *(item for item in effect.evidence if effect.code != cause.code and item.name in CARRIED_EVIDENCE)),
     )

@@ -8,17 +8,23 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
+from gradclinic_worker.depth_profile import relative_gradient
+from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.measurements import Measurements, Site
+    from gradclinic_worker.measurements import Measurements, Parameter, Site
 
 # Fewer time steps than this show no trend.
 FEWEST_CALLS = 8
 LARGEST_STEP_SHARE = 0.5
+# As for layers: below this share of the better weights' relative gradient an update is rounded away.
+STARVED_BITS = 17.0
+HOPELESS_BITS = 24.0
+LEARNING = (GradientStatus.FLOWING, GradientStatus.ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,16 @@ class Recurrence:
         decay: Factors of two lost from the last time step back to the first; negative: gained.
         steps: Number of time steps.
         gated: Whether gates (sigmoids) run in the same loop, so that the cell can learn to keep its gradient.
+        starved: Weights before the loop that learn only through its first step, and get next to nothing.
+        starved_bits: By how many factors of two their relative gradient is below that of the loop's own weight.
     """
 
     site: Site
     decay: float
     steps: int
     gated: bool
+    starved: tuple[Parameter, ...] = ()
+    starved_bits: float = 0.0
 
 
 def recurrences(measurements: Measurements) -> Iterator[Recurrence]:
@@ -48,7 +58,10 @@ def recurrences(measurements: Measurements) -> Iterator[Recurrence]:
         decay = _steady_decay(norms)
         if decay:
             seen.add(site.parameters)
-            yield Recurrence(site, decay, len(norms), _gated(paths, site))
+            starved = _starved(paths, site)
+            bits = min((lost for _, lost in starved), default=0.0)
+            parameters = tuple(parameter for parameter, _ in starved)
+            yield Recurrence(site, decay, len(norms), _gated(paths, site), parameters, bits)
 
 
 def _loops(paths: Paths) -> list[tuple[Site, tuple[float, ...]]]:
@@ -85,8 +98,37 @@ def _steady_decay(norms: tuple[float, ...]) -> float:
     return decay if spread else 0.0
 
 
+def _starved(paths: Paths, site: Site) -> list[tuple[Parameter, float]]:
+    """Weights that feed the loop once, not at each step, with what their relative gradient is below the loop's own."""
+    parameters = {parameter.name: parameter for parameter in paths.measurements.parameters}
+    weights = [parameters[name] for name in site.parameters if len(parameters[name].shape) > 1]
+    own = max((relative_gradient(weight) for weight in weights), default=0.0)
+    arriving = site.gradient.rms if site.gradient else 0.0
+    # What the weight would get if the loop's values had not shrunk as well.
+    potential = max((arriving / weight.weight.rms for weight in weights if weight.weight.rms), default=0.0)
+    before = paths.upstream(site)
+    found = []
+    for parameter in parameters.values():
+        readers = paths.first_readers(parameter)
+        single = readers and all(reader.index in before and reader.calls == 1 for reader in readers)
+        if parameter.status in LEARNING and len(parameter.shape) > 1 and single and parameter.name not in site.parameters:
+            relative = relative_gradient(parameter)
+            lost, worst = _bits(own, relative), _bits(potential, relative)
+            if lost >= STARVED_BITS or worst >= HOPELESS_BITS:
+                found.append((parameter, max(lost, worst)))
+    return found
+
+
+def _bits(more: float, less: float) -> float:
+    """How many factors of two lie between them."""
+    if not more:
+        return 0.0
+    return math.log2(more / less) if less else math.inf
+
+
 def _gated(paths: Paths, site: Site) -> bool:
     return any(
-        plain(other.op) == "aten::sigmoid" and other.module == site.module or plain(other.op).endswith(("lstm_cell", "gru_cell"))
+        (plain(other.op) == "aten::sigmoid" and other.module == site.module)
+        or plain(other.op).endswith(("lstm_cell", "gru_cell"))
         for other in paths.sites.values()
     )

@@ -14,7 +14,7 @@ For each ReLU, `clamp(min=0)`, `threshold` or `maximum(x, 0)`: the share of unit
 for every sample and position. CRITICAL when every value is zero, so that no gradient passes; WARNING from 90 % of
 the units on (about half of a healthy ReLU's *values* are zero, but few of its units always are). With few units
 chance can do that: a fair coin per unit must be able to explain it in less than one batch in a thousand, unless the
-inputs lie more than two standard deviations below zero or the whole network before it is cut off.
+inputs lie more than ten standard deviations below zero or the whole network before it is cut off.
 
 ## Example
     nn.init.constant_(layer.bias, -100.0)      # relu(layer(x)) is zero for every x
@@ -26,9 +26,9 @@ before the activation, or use an activation that leaks (`nn.LeakyReLU`, `nn.GELU
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+from gradclinic_worker.chance import may_be_chance
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.op_kinds import rectifies
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements, Site
 
 OFF_SHARE = 0.9  # the catalogue's
-CHANCE = 1e-3
-FAR_BELOW_ZERO_DEVIATIONS = 2.0
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
@@ -53,22 +51,15 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     for site in paths.sites.values():
         if site.activation and site.activation.count and rectifies(site) and site.requires_grad and paths.reaches_loss(site):
             off = 1.0 if site.activation.zeros == site.activation.count else site.dead_unit_share or 0.0
-            if off >= OFF_SHARE and not _may_be_chance(paths, site, off):
+            if off >= OFF_SHARE and not _gets_nothing(paths, site) and not may_be_chance(paths, site, off):
                 yield _finding(paths, site, off)
 
 
-def _may_be_chance(paths: Paths, site: Site, off: float) -> bool:
-    units = site.unit_count or (site.shape[-1] if site.shape else 1)
-    least = math.ceil(off * units - 1e-9)
-    if sum(math.comb(units, k) for k in range(least, units + 1)) / 2**units < CHANCE:
-        return False
-    before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
-    if before and units > 1:
-        deviation = math.sqrt(max(before.rms**2 - before.mean**2, 0.0))
-        if before.max < -FAR_BELOW_ZERO_DEVIATIONS * deviation:
-            return False
-    still = len(paths.parameters_before(site, GradientStatus.ZERO))
-    return still <= len(paths.parameters_before(site, GradientStatus.FLOWING))
+def _gets_nothing(paths: Paths, site: Site) -> bool:
+    """Whether its inputs are exactly zero: then it hands on what is wrong before it."""
+    return any(
+        operand.activation and operand.activation.count == operand.activation.zeros for operand in paths.operands(site)[:1]
+    )
 
 
 def _finding(paths: Paths, site: Site, off: float) -> Finding:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradclinic_worker.chance import may_be_chance
 from gradclinic_worker.convergence import has_converged
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_worker.op_kinds import STEEPEST_SLOPE, plain
@@ -55,7 +56,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     for site in paths.sites.values():
         if plain(site.op) in STEEPEST_SLOPE and site.flat_share is not None and site.requires_grad and paths.reaches_loss(site):
             limit = _limit(site)
-            if site.flat_share >= limit:
+            lucky = site.dead_unit_share and may_be_chance(paths, site, site.dead_unit_share)
+            if site.flat_share >= limit and not lucky:
                 yield _finding(paths, site, site.flat_share, limit)
 
 
@@ -83,7 +85,7 @@ def _finding(paths: Paths, site: Site, flat: float, limit: float) -> Finding:
         severity=Severity.CRITICAL if gone else Severity.WARNING,
         location=location,
         explanation=f"{share(flat)} of the values of {location} lie in its flat region.{lie} The gradient that comes back "
-        f"through it is {'gone' if gone else 'much reduced'}, so {listed(feeding) or 'what is before it'} hardly moves.",
+        f"through it is {'gone' if gone else 'much reduced'}, so that little moves {listed(feeding) or 'what is before it'}.",
         remedies=(
             f"Make the inputs smaller: standardise the data, or initialise {f'`{layer}`' if layer else 'the layer before'} "
             "with `nn.init.xavier_uniform_` and zero bias.",

@@ -11,8 +11,9 @@ loss to it. An optimizer skips it, and `DistributedDataParallel` stops with "exp
 
 ## How it is measured
 The data flow of the program is followed from each parameter to the loss. There is no threshold. Severity:
-- CRITICAL: no operation reads it, or the result is dropped: it cannot learn, whatever the loss;
-- WARNING: operations read it, but the given loss does not use what they compute (an extra head);
+- CRITICAL: no operation reads it on these inputs: it cannot learn, whatever the loss;
+- WARNING: operations read it, but the given loss does not use what they compute, and with the others of its kind it
+  makes up at least a tenth of the trainable weights; INFO where it is less (an extra head, a pooler);
 - INFO: its module is in eval mode and not read (what only training reads is not seen then), or the branch that
   reads it was not taken while a module of the same shape beside it learns (an expert that got no sample, a
   skipped block).
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     from gradclinic_worker.measurements import Measurements, Parameter
 
+# Of all trainable elements; idle heads and poolers of healthy models are below it.
+LARGE_SHARE = 0.1
 UNREAD, NOT_TAKEN, NOT_USED = "is not read by forward", "is read only in a branch that did not run", "is not used by the loss"
 
 
@@ -65,7 +68,7 @@ def _finding(measurements: Measurements, fate: str, module: str | None, names: t
     return Finding(
         code=RULE.code,
         symptom=RULE.symptom,
-        severity=_severity(measurements, fate, owner),
+        severity=_severity(measurements, fate, owner, names),
         location=location,
         explanation=f"{listed(names)} {fate if len(names) == 1 else fate.replace('is', 'are', 1)}, so no gradient "
         f"reaches {'it' if len(names) == 1 else 'them'} and the values stay as they were initialised.",
@@ -79,13 +82,17 @@ def _finding(measurements: Measurements, fate: str, module: str | None, names: t
     )
 
 
-def _severity(measurements: Measurements, fate: str, module: str) -> Severity:
+def _severity(measurements: Measurements, fate: str, module: str, names: tuple[str, ...]) -> Severity:
     modes = {found.path: found.training for found in measurements.modules}
     if (fate == UNREAD and not modes.get(module, True)) or (
         fate == NOT_TAKEN and has_learning_twin(measurements, module)
     ):
         return Severity.INFO
-    return Severity.WARNING if fate == NOT_USED else Severity.CRITICAL
+    if fate != NOT_USED:
+        return Severity.CRITICAL
+    trainable = sum(parameter.weight.count for parameter in measurements.parameters if parameter.requires_grad)
+    idle = sum(parameter.weight.count for parameter in measurements.parameters if parameter.name in names)
+    return Severity.WARNING if idle >= LARGE_SHARE * trainable else Severity.INFO
 
 
 def _healthy() -> Iterator[Measurements]:

@@ -15,7 +15,8 @@ the second best layer on its way *and* the decay is a trend: at least four steps
 keeps 24 bits: where the best layers move by as much as 2^-7 (1 %) per step, an update below 2^-24 of the weight is
 rounded away. CRITICAL below 2^-24, where that holds for steps as large as the weights. Where activations shrink
 together with the gradient, the gradient at the output stands for the best layer. Over time: WARNING when the first
-step of a loop gets less than 2^-30 of the last one's gradient (INFO for cells with gates, which can learn to keep it).
+step of a loop gets less than 2^-40 of the last one's gradient (INFO for cells with gates, which can learn to keep it);
+the cell's own weights still learn, from the late steps. Weights that only feed the first step are judged as layers are.
 One weak step alone, such as a small residual scale, is no trend; a loss scaled by 1e-6 changes nothing.
 
 ## Example
@@ -34,7 +35,7 @@ from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Sym
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.time_profile import Recurrence, recurrences
 from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import number
+from gradclinic_worker.wording import listed, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 LOST_BITS = 17.0  # the 24 bits of a float32, less the 7 bits of a step of 1 %
 HOPELESS_BITS = 24.0
-LOST_IN_TIME_BITS = 30.0
+LOST_IN_TIME_BITS = 40.0
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
@@ -51,7 +52,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     for trend in fading(measurements, LOST_BITS, HOPELESS_BITS):
         yield _over_depth(trend)
     for loop in recurrences(measurements):
-        if loop.decay >= LOST_IN_TIME_BITS:
+        if loop.decay >= LOST_IN_TIME_BITS or (loop.starved and loop.decay >= LOST_BITS):
             yield _over_time(loop)
 
 
@@ -85,20 +86,24 @@ def _over_depth(trend: Trend) -> Finding:
 
 def _over_time(loop: Recurrence) -> Finding:
     location, factor = Location.of(loop.site), 2 ** (-loop.decay / (loop.steps - 1))
+    severity = Severity.INFO if loop.gated else Severity.WARNING
+    lost = "what happened early cannot be learned from"
+    if loop.starved:
+        severity = Severity.CRITICAL if loop.starved_bits >= HOPELESS_BITS else Severity.WARNING
+        lost = f"{listed([parameter.name for parameter in loop.starved])}, which feed the first step only, do not move"
     return Finding(
         code=RULE.code,
         symptom=RULE.symptom,
-        severity=Severity.INFO if loop.gated else Severity.WARNING,
+        severity=severity,
         location=location,
         explanation=f"In the loop around {location} the gradient is multiplied by about {number(factor)} per time step, so "
-        f"that the first of {loop.steps} steps gets {number(2**-loop.decay)} of the last one's: what happened early "
-        "cannot be learned from.",
+        f"that the first of {loop.steps} steps gets {number(2**-loop.decay)} of the last one's: {lost}.",
         remedies=(
             "Use a gated cell (`nn.LSTM`, `nn.GRU`) with a forget-gate bias of 1 or more, or attention over the steps.",
             "Initialise the recurrent weight with `nn.init.orthogonal_`.",
         ),
         evidence=(Evidence("first_step_to_last_step", 2**-loop.decay, "1", 2**-LOST_IN_TIME_BITS),),
-        affected=loop.site.parameters,
+        affected=tuple(parameter.name for parameter in loop.starved) or loop.site.parameters,
         sites=(loop.site.index,),
     )
 
