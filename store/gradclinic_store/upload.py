@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
@@ -130,7 +131,8 @@ class Upload:
     ) -> None:
         try:
             if kind is not None and not issubclass(kind, StoreError) and self.stored is None:
-                self._flush()
+                with contextlib.suppress(StoreError):  # then a resume begins a little earlier
+                    self._flush()
         finally:
             if self._thread is not None:
                 self._thread.shutdown()
