@@ -40,14 +40,14 @@ FINAL_STATES = frozenset(
 class RealWorker:
     """One worker, with its own log, and the store it works for."""
 
-    def __init__(self, redis_url: str, *options: str) -> None:
-        """Start it and wait until it is ready; options as of `gradclinic work`."""
+    def __init__(self, redis_url: str, *options: str, command: tuple[str, ...] = (sys.executable, __file__)) -> None:
+        """Start it and wait until it is ready; options as of `gradclinic work`, which ``command`` may also be."""
         self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-worker-test-")
         self.log_path = Path(self.directory.name) / "work.log"
         self.store = Store.connect(StoreSettings(redis_url=redis_url))
         with self.log_path.open("wb") as log:
             self.process = psutil.Popen(
-                [sys.executable, __file__, "--redis", redis_url, "--metrics-listen", "", "--threads", "1", *options],
+                [*command, "--redis", redis_url, "--metrics-listen", "", "--threads", "1", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -59,6 +59,11 @@ class RealWorker:
         """All that it has printed."""
         return self.log_path.read_text(errors="replace")
 
+    def create(self, spec: diagnosis_pb2.DiagnosisSpec) -> str:
+        """Queue a diagnosis for this worker; returns its id."""
+        diagnosis, _ = self.store.diagnoses.create(spec, queue="gradclinic:cpu")
+        return diagnosis.id
+
     def submit(self, body: str, *, timeout_seconds: int = 60, device: str = "", seed: int = 0) -> str:
         """Queue a diagnosis whose executor runs a body; returns its id."""
         spec = diagnosis_pb2.DiagnosisSpec(
@@ -69,8 +74,7 @@ class RealWorker:
             seed=seed,
         )
         spec.timeout.FromSeconds(timeout_seconds)
-        diagnosis, _ = self.store.diagnoses.create(spec, queue="gradclinic:cpu")
-        return diagnosis.id
+        return self.create(spec)
 
     def upload(self, content: bytes) -> str:
         """Store an artifact; returns its SHA-256."""

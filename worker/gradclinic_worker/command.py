@@ -159,7 +159,7 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
         device_memory_share=values["device_memory_share"],
         sandbox=sandbox,
         zygote_socket="",
-        report_socket="",
+        report_pipe="",
         log_level=values["log_level"].upper(),
     )
     try:

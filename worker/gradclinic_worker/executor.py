@@ -61,6 +61,8 @@ def initialise_device(settings: ExecutorSettings, analyse: Analyse) -> torch.dev
     torch.set_num_threads(settings.threads)
     device = torch.device(settings.device)
     if settings.cuda:
+        if not torch.cuda.is_available():
+            raise RuntimeError(f"torch {torch.__version__} finds no usable CUDA device here; see --device")
         torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(settings.device_memory_share, device)
     if not rehearsal.survives_fork():

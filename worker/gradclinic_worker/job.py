@@ -34,7 +34,7 @@ def run(diagnosis_id: str) -> None:
     if not _settings:
         raise RuntimeError("this process was not prepared for jobs")
     settings = _settings[0]
-    sender = reports.ReportSender(settings.executor.report_socket)
+    sender = reports.ReportSender(settings.executor.report_pipe)
     drain = _drain_signal()
     store = Store.connect(settings.store)
     try:

@@ -83,7 +83,7 @@ class MainProcess:
         with contextlib.ExitStack() as cleanup:
             directory = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX))
             settings = with_sockets_in(self._settings, directory)
-            receiver = reports.ReportReceiver(settings.executor.report_socket)
+            receiver = reports.ReportReceiver(settings.executor.report_pipe)
             cleanup.callback(receiver.close)
             selector = cleanup.enter_context(selectors.DefaultSelector())
             selector.register(receiver, selectors.EVENT_READ, lambda: self._read(receiver))
@@ -211,7 +211,7 @@ class MainProcess:
             key.data()
 
     def _read(self, receiver: reports.ReportReceiver) -> None:
-        while (report := receiver.receive()) is not None:
+        for report in receiver.receive():
             self._note(report)
 
     def _note(self, report: reports.Report) -> None:
@@ -239,7 +239,7 @@ def with_sockets_in(settings: WorkerSettings, directory: str) -> WorkerSettings:
     executor = dataclasses.replace(
         settings.executor,
         zygote_socket=os.path.join(directory, "zygote.sock"),  # noqa: PTH118 - sockets take text
-        report_socket=os.path.join(directory, "reports.sock"),  # noqa: PTH118 - sockets take text
+        report_pipe=os.path.join(directory, "reports.pipe"),  # noqa: PTH118 - sockets take text
     )
     return dataclasses.replace(settings, executor=executor)
 

@@ -24,7 +24,7 @@ def main() -> None:
         level=settings.executor.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     job.prepare(settings)
-    sender = reports.ReportSender(settings.executor.report_socket)
+    sender = reports.ReportSender(settings.executor.report_pipe)
     sender.send(reports.QueueListening())
     sender.close()
     name = f"{settings.worker_id}-{os.getpid()}-{time.time_ns():x}"  # rq refuses the name of one that was killed

@@ -1,14 +1,19 @@
-"""What trusted children tell the main process: small datagrams on a unix socket, dropped rather than waited for."""
+"""What trusted children tell the main process: lines on a named pipe, dropped rather than waited for."""
 
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import logging
-import socket
+import os
+import select
 from dataclasses import dataclass
 
-MAX_REPORT_BYTES = 64 * 2**10
+MAX_REPORT_BYTES = select.PIPE_BUF
+"""What the kernel writes to a pipe in one piece, so that reports of several children do not mix."""
+
+PIPE_BYTES = 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +39,7 @@ class ExecutorReady:
 class ExecutorUnusable:
     """A spare executor could not be made ready."""
 
-    message: str
+    message: str  # cut to fit into a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,43 +115,57 @@ class ReportSender:
     """A child's end. Never blocks and never raises: a lost report costs a number, a late one a job."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(0.0)
+        """Open the pipe that a `ReportReceiver` made; where there is none, reports are dropped."""
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            _log.debug("nobody reads reports: %s", error)
 
     def send(self, report: Report) -> None:
         """Tell the main process, if it listens."""
-        text = json.dumps({"kind": type(report).__name__, **dataclasses.asdict(report)})
+        if self._descriptor is None:
+            return
+        line = json.dumps({"kind": type(report).__name__, **dataclasses.asdict(report)}).encode() + b"\n"
         try:
-            self._socket.sendto(text.encode(), self._path)
+            os.write(self._descriptor, line[:MAX_REPORT_BYTES])
         except OSError as error:
             _log.debug("a report was dropped: %s", error)
 
     def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
+        """Let go of the pipe."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 class ReportReceiver:
     """The main process's end."""
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(path)
-        self._socket.settimeout(0.0)
+        """Make the pipe."""
+        os.mkfifo(path, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # for writing too: it never ends
+        fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._partial = b""
 
     def fileno(self) -> int:
         """Descriptor to wait for."""
-        return self._socket.fileno()
+        return self._descriptor
 
-    def receive(self) -> Report | None:
-        """The next report that has arrived, or None."""
+    def receive(self) -> list[Report]:
+        """The reports that have arrived."""
         try:
-            fields = json.loads(self._socket.recv(MAX_REPORT_BYTES))
+            content = self._partial + os.read(self._descriptor, PIPE_BYTES)
         except BlockingIOError:
-            return None
-        return _KINDS[fields.pop("kind")](**fields)
+            return []
+        *lines, self._partial = content.split(b"\n")
+        return [_parsed(line) for line in lines]
 
     def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
+        """Let go of the pipe."""
+        os.close(self._descriptor)
+
+
+def _parsed(line: bytes) -> Report:
+    fields = json.loads(line)
+    return _KINDS[fields.pop("kind")](**fields)

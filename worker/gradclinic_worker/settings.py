@@ -33,7 +33,7 @@ class ExecutorSettings:
     device_memory_share: float  # of a GPU's memory that one executor may take, 0..1
     sandbox: SandboxLevel
     zygote_socket: str  # where executors are handed out
-    report_socket: str  # where trusted children tell the main process what happens
+    report_pipe: str  # where trusted children tell the main process what happens
     log_level: str
 
     @property

@@ -29,6 +29,7 @@ READY_LIMIT_SECONDS = 180.0
 TICK_SECONDS = 1.0
 _FIRST_BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 10.0
+_MAX_REASON_CHARACTERS = 500
 _STDERR_TAIL_BYTES = 8 * 2**10
 _OWN_PIPE_TIMEOUT_SECONDS = 5.0
 
@@ -45,7 +46,8 @@ class _Executor:
     forked_at: float  # monotonic, seconds
     grant: Grant | None = None  # None until it is ready
     leased_by: socket.socket | None = None
-    released: bool = False
+    refused: bool = False  # it has said itself why it cannot become ready
+    released: bool = False  # it has answered
 
 
 class Zygote:
@@ -187,8 +189,9 @@ class Zygote:
             return
         message = json.loads(content)
         if "error" in message:
+            one.refused = True
             _log.error("an executor cannot be made ready: %s", message["error"])
-            self._sender.send(reports.ExecutorUnusable(message["error"]))
+            self._sender.send(reports.ExecutorUnusable(message["error"][:_MAX_REASON_CHARACTERS]))
             return
         one.grant = Grant(pid=one.pid, torch_version=torch.__version__, **message)
         self._backoff_seconds = 0.0
@@ -228,6 +231,8 @@ class Zygote:
         one.pipe.close()
         os.close(one.stderr)
         if one.grant is None:  # it fails at its start, and the next one may too
+            if not one.refused:
+                self._sender.send(reports.ExecutorUnusable(f"exit code {notice.exit_code}, see the log"))
             doubled = max(_FIRST_BACKOFF_SECONDS, 2 * self._backoff_seconds)
             self._backoff_seconds = min(doubled, _MAX_BACKOFF_SECONDS)
             self._fork_not_before = time.monotonic() + self._backoff_seconds
@@ -248,7 +253,7 @@ def live_as_executor(
         try:
             device = executor.initialise_device(settings, analyse)
             sandbox.confine(settings.sandbox, memory_limit_bytes=settings.memory_limit_bytes, cuda=settings.cuda)
-        except (RuntimeError, OSError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        except (RuntimeError, OSError) as error:
             pipe.send(job_pipe, json.dumps({"error": f"{settings.device}: {error}"}).encode())
             os._exit(1)
         ready = {"device": executor.device_title(device), "sandbox_level": settings.sandbox.value}

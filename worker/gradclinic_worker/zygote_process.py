@@ -24,7 +24,7 @@ def run(analyse: Analyse, settings: ExecutorSettings) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(settings.zygote_socket)
         listener.listen()
-        Zygote(settings, listener, reports.ReportSender(settings.report_socket), analyse).serve()
+        Zygote(settings, listener, reports.ReportSender(settings.report_pipe), analyse).serve()
 
 
 def read_settings() -> ExecutorSettings:

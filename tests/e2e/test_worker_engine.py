@@ -1,0 +1,107 @@
+"""A real worker with the real engine: models that a worker must survive, and one that is well."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import safetensors.torch
+import torch
+
+from gradclinic.v1 import diagnosis_pb2
+from real_worker import RealWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from real_redis import RedisServer
+
+GRADCLINIC = str(Path(sys.executable).with_name("gradclinic"))
+
+
+class Classifier(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(8, 16)
+        self.second = torch.nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.second(torch.tanh(self.first(x)))
+        return out
+
+
+class Endless(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while bool(x.sum() > -1e30):
+            x = x + 1.0
+        return x * self.weight
+
+
+class Hungry(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = [x]
+        while True:
+            kept.append(torch.ones(2**26) * x.sum())
+        return x * self.weight
+
+
+@pytest.fixture(scope="module")
+def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
+    with RealWorker(redis_server.url, "--memory-limit", "2GiB", command=(GRADCLINIC, "work")) as worker:
+        yield worker
+
+
+def diagnose(worker: RealWorker, model: torch.nn.Module, timeout_seconds: int = 60) -> diagnosis_pb2.Diagnosis:
+    generator = torch.Generator().manual_seed(0)
+    archive = io.BytesIO()
+    torch.jit.save(torch.jit.script(model), archive)
+    target = torch.randint(0, 3, (32,), generator=generator)
+    spec = diagnosis_pb2.DiagnosisSpec(
+        model_sha256=worker.upload(archive.getvalue()),
+        inputs_sha256=worker.upload(safetensors.torch.save({"0": torch.randn(32, 8, generator=generator)})),
+        target_sha256=worker.upload(safetensors.torch.save({"target": target})),
+        depth=diagnosis_pb2.DEPTH_QUICK,
+    )
+    spec.loss.functional.name = "cross_entropy"
+    spec.timeout.FromSeconds(timeout_seconds)
+    return worker.final(worker.create(spec), 60.0)
+
+
+def test_a_healthy_model_is_diagnosed(worker: RealWorker) -> None:
+    torch.manual_seed(0)
+    diagnosis = diagnose(worker, Classifier())
+    assert diagnosis.state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED, diagnosis.failure
+    environment = diagnosis.result.environment
+    assert (environment.sandbox_level, environment.threads) == ("process", 1)
+    assert environment.timings[0].stage == diagnosis_pb2.DIAGNOSIS_STAGE_FETCH
+    assert {parameter.name for parameter in diagnosis.result.parameters} == {
+        "first.weight",
+        "first.bias",
+        "second.weight",
+        "second.bias",
+    }
+
+
+def test_a_model_that_never_ends_is_ended(worker: RealWorker) -> None:
+    failure = diagnose(worker, Endless(), timeout_seconds=2).failure
+    assert failure.reason == diagnosis_pb2.FAILURE_REASON_TIMED_OUT
+
+
+def test_a_model_that_takes_all_memory_meets_its_limit(worker: RealWorker) -> None:
+    failure = diagnose(worker, Hungry()).failure
+    assert failure.reason == diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY, failure
+
+
+def test_the_next_job_runs(worker: RealWorker) -> None:
+    assert diagnose(worker, Classifier()).state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED
