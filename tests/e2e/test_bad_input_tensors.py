@@ -33,20 +33,16 @@ def test_too_few_inputs(client: Client) -> None:
 
 def test_an_input_of_the_wrong_shape(client: Client, mlp: nn.Module) -> None:
     failed = failure(client, torch.jit.script(mlp), torch.randn(32, 7))
-    assert "inputs" == failed.field
-    assert "32x7" in failed.message
+    assert ("FORWARD_ERROR", "inputs") == (failed.reason, failed.field)
+    assert "(32x7 and 8x16)" in failed.message
+    assert "It got `0` float32[32, 7]" in failed.message
 
 
-def test_an_input_of_the_wrong_dtype(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
-    failed = failure(client, torch.jit.script(mlp), inputs.double())
-    assert "inputs" == failed.field
-    assert "float64" in failed.message
-
-
-def test_integers_where_floats_are_needed(client: Client, mlp: nn.Module) -> None:
-    failed = failure(client, torch.jit.script(mlp), torch.ones(32, 8, dtype=torch.int64))
-    assert "inputs" == failed.field
-    assert "int64" in failed.message
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_an_input_of_the_wrong_dtype(client: Client, mlp: nn.Module, dtype: torch.dtype) -> None:
+    failed = failure(client, torch.jit.script(mlp), torch.ones(32, 8, dtype=dtype))
+    assert ("BAD_INPUTS", "inputs") == (failed.reason, failed.field)
+    assert "The parameters are float32: send `0` as float32." in failed.message
 
 
 def test_a_target_of_the_wrong_length(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
@@ -79,11 +75,29 @@ def test_an_unknown_option(client: Client, mlp: nn.Module, inputs: torch.Tensor,
         client.diagnose(mlp, inputs, target=target, loss="cross_entropy", loss_options={"temperature": 2.0})
 
 
-def test_a_loss_that_is_no_scalar(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
-    failed = failure(client, mlp, inputs, target=target, loss="cross_entropy", loss_options={"reduction": "none"})
+def test_a_loss_option_that_gives_no_scalar(
+    client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor
+) -> None:
+    with pytest.raises(BadCall, match="'reduction' must be 'mean' or 'sum'"):
+        client.diagnose(mlp, inputs, target=target, loss="cross_entropy", loss_options={"reduction": "none"})
+
+
+class PerSample(nn.Module):
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).square().mean(dim=1)
+
+
+def test_a_loss_that_is_no_scalar(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    failed = failure(client, mlp, inputs, target=torch.zeros(32, 3), loss=PerSample())
     assert ("LOSS_ERROR", "loss") == (failed.reason, failed.field)
     assert "[32]" in failed.message
-    assert "mean" in failed.message
+    assert "take its mean or its sum" in failed.message
+
+
+def test_a_model_that_returns_no_scalar_as_its_loss(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    failed = failure(client, mlp, inputs, loss="model")
+    assert ("LOSS_ERROR", "loss") == (failed.reason, failed.field)
+    assert "[32, 3]" in failed.message
 
 
 def test_no_samples(client: Client, mlp: nn.Module) -> None:

@@ -32,7 +32,8 @@ class Endless(nn.Module):
         rounds = 0
         while rounds >= 0:
             rounds = (rounds + 1) % 1000
-        return self.body(x)  # type: ignore[no-any-return]  # torch's __call__ has no type
+        logits: torch.Tensor = self.body(x)
+        return logits
 
 
 def test_a_retry_with_the_same_request_id_is_the_same_diagnosis(

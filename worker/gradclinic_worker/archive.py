@@ -52,7 +52,7 @@ def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModu
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is (deprecated|not supported)")
             module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]  # torch gives it no types
             return module
-    except (RuntimeError, ValueError) as error:
+    except (torch.jit.Error, RuntimeError, ValueError) as error:
         raise _bad(field, f"torch {torch.__version__} cannot load the archive: {_first_line(error)}") from error
 
 

@@ -67,7 +67,7 @@ class Criterion:
                 # torch warns of broadcasting and the like; a diagnosis tells such things as findings.
                 warnings.simplefilter("ignore")
                 loss = self._apply(read, output)
-        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
             raise _loss_error(

@@ -131,18 +131,18 @@ def _forward(subject: Subject) -> object:
         # The plain interpreter: nothing is fused away, each operation is run as it was written.
         run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
         output: object = run(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001
-        return output
-    except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+    except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         raise misfit.forward_error(*split_trace(str(error)), subject.inputs, program.module.parameters()) from error
+    return output
 
 
 def _backward(loss: torch.Tensor) -> str:
     """Runs the backward pass; what it raised, or ""."""
     try:
         loss.backward()
-    except (RuntimeError, NotImplementedError) as error:
+    except (torch.jit.Error, RuntimeError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         return str(error).strip()
