@@ -48,7 +48,7 @@ def show(content: RenderableType | str) -> None:
 
 def report(diagnosis: Diagnosis) -> RenderableType:
     """The whole report: verdict, findings, what was not seen, notes."""
-    parts: list[RenderableType] = [_headline(diagnosis), _circumstances(diagnosis)]
+    parts: list[RenderableType] = [_headline(diagnosis), *_circumstances(diagnosis)]
     if diagnosis.failure is not None:
         parts.append(_failure(diagnosis))
     if len(diagnosis.findings) > 1:
@@ -121,20 +121,20 @@ def _headline(diagnosis: Diagnosis) -> Text:
     return Text.assemble((diagnosis.verdict, _STYLES[diagnosis.verdict]), "  ", ", ".join(counts) or "nothing found")
 
 
-def _circumstances(diagnosis: Diagnosis) -> Text:
+def _circumstances(diagnosis: Diagnosis) -> list[Text]:
     spec, environment = diagnosis.spec, diagnosis.environment
-    facts = [] if diagnosis.verdict is None else [f"diagnosis {safe(diagnosis.id)}"]
+    name = [] if diagnosis.verdict is None else [f"diagnosis {safe(diagnosis.id)}"]
     if spec.run:
-        facts.append(f"run {safe(spec.run)}" + ("" if spec.step is None else f" step {spec.step}"))
-    facts.append(f"loss {safe(spec.loss)}" + ("" if diagnosis.loss is None else f" = {figures.number(diagnosis.loss)}"))
-    facts.append(spec.depth.lower())
+        name.append(f"run {safe(spec.run)}" + ("" if spec.step is None else f" step {spec.step}"))
+    if diagnosis.reused:
+        name.append("answered from an identical earlier request")
+    loss = "" if diagnosis.loss is None else f" = {figures.number(diagnosis.loss)}"
+    facts = [f"loss {safe(spec.loss)}{loss}", spec.depth.lower()]
     if environment is not None:
         facts.append(safe(environment.device))
     if took := figures.run_time(diagnosis):
         facts.append(took)
-    if diagnosis.reused:
-        facts.append("answered from an identical earlier request")
-    return Text(" · ".join(facts), style="dim")
+    return [Text(" · ".join(line), style="dim") for line in (name, facts) if line]
 
 
 def _failure(diagnosis: Diagnosis) -> RenderableType:
