@@ -117,7 +117,8 @@ def measure(
     arguments = feed.bind(module, inputs)
     loss = criterion.build(spec, files, device=device)
     entered(diagnosis_pb2.DIAGNOSIS_STAGE_PREPARE, 0.1)
-    prepared = program.prepare(module, list(zip(_argument_names(module, inputs), arguments, strict=True)))
+    named = list(zip(_argument_names(module, inputs), arguments, strict=True))
+    prepared = program.prepare(module, named, archive_path=files[executor_pb2.ATTACHMENT_MODEL])
     subject = observe.Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
     return observe.observe(subject, entered=entered)
 

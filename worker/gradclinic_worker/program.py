@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_inline
+from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_inline, program_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +79,9 @@ class Program:
     prepare_seconds: float
 
 
-def prepare(module: torch.jit.ScriptModule, arguments: Sequence[tuple[str, object]]) -> Program:
+def prepare(
+    module: torch.jit.ScriptModule, arguments: Sequence[tuple[str, object]], *, archive_path: str = ""
+) -> Program:
     """Reads a freshly loaded module's forward and puts a probe behind each site.
 
     Args:
@@ -89,6 +91,7 @@ def prepare(module: torch.jit.ScriptModule, arguments: Sequence[tuple[str, objec
     """
     start = time.perf_counter()
     inlined = program_inline.inline(module)
+    inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
     walk = dataflow.Walk(inlined, module, arguments)
     walk.run()
     reached_by = _reached_by(walk.sites, walk.sources)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_worker.measurements import SourceLine
+    from gradclinic_worker.program_lines import ArchiveLines
 
 _CALLS = frozenset({"prim::CallMethod", "prim::CallFunction"})
 # TorchScript has no recursion; a deeper nest than this is no honest program.
@@ -51,6 +52,7 @@ class Inlined:
         frames: The frame of a node by its first output's unique number.
         opaque: Calls that stayed, in words.
         paths: Module path of a module-valued graph value by its unique number.
+        archive: Where lines are looked up that the graph has lost.
     """
 
     graph: torch.Graph
@@ -58,6 +60,7 @@ class Inlined:
     root: Frame
     opaque: list[str] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
+    archive: ArchiveLines | None = None
 
     def frame(self, node: torch.Node) -> Frame:
         """The call that a node stands in."""
@@ -70,7 +73,7 @@ class Inlined:
         # Most nodes name a user's line themselves.
         if own_lines and program_source.is_original(own_lines[0]):
             return own_lines[0]
-        return program_source.preferred((own, *self.frame(node).ranges()))
+        return program_source.preferred((own, *self.frame(node).ranges()), self.archive)
 
     def path(self, value: torch.Value) -> str | None:
         """Path of a module value as in named_modules(), None if it is no module of this model."""

@@ -11,6 +11,8 @@ from gradclinic_worker.measurements import SourceLine
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradclinic_worker.program_lines import ArchiveLines
+
 # A scripted node: the file and line, then the code around it with tildes below the range.
 _SCRIPTED = re.compile(r'^ *(?P<serialized>Serialized +)?File "(?P<file>[^"]*)", line (?P<line>\d+)$', re.MULTILINE)
 # A traced node: the Python stack, innermost frame first.
@@ -46,15 +48,30 @@ def lines(source_range: str) -> tuple[SourceLine, ...]:
     return (*traced, *scripted)
 
 
-def preferred(source_ranges: Iterable[str]) -> SourceLine | None:
+def preferred(source_ranges: Iterable[str], archive: ArchiveLines | None = None) -> SourceLine | None:
     """The line to show, of the ranges on the way from an operation out to forward.
 
     The user's innermost line; where there is none, the innermost line of the
     archive's generated code that is not torch's; at last torch's own line.
     """
-    known = [line for source_range in source_ranges for line in lines(source_range)]
-    users = [line for line in known if is_users(line)]
-    return next(filter(is_original, users), None) or next(iter(users), None) or next(iter(known), None)
+    fallback: SourceLine | None = None
+    for source_range in source_ranges:
+        known = lines(source_range)
+        for line in known:
+            if is_original(line):
+                return line
+            if archive is not None and len(known) == 1 and is_users(line):
+                found = archive.original(line.file, line.line, _marked_column(source_range))
+                if found is not None and is_original(found):
+                    return found
+            if fallback is None or (is_users(line) and not is_users(fallback)):
+                fallback = line
+    return fallback
+
+
+def _marked_column(excerpt: str) -> int:
+    """Where the underlined part begins, from 0."""
+    return next((line.index("~") for line in excerpt.split("\n") if _UNDERLINE.match(line)), 0)
 
 
 def _marked_text(excerpt: str) -> str:
