@@ -50,10 +50,7 @@ class Hungry(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(8))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kept = [x]
-        while True:
-            kept.append(torch.ones(2**26) * x.sum())
-        return x * self.weight
+        return x * self.weight * torch.ones(1073741824).sum()
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,10 @@ def _matching(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
     return read
 
 
+def _address(text: str) -> str:
+    return "" if text == "off" else _matching(_ADDRESS, "HOST:PORT or off")(text)
+
+
 def _size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
@@ -64,7 +68,7 @@ def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
     return callback
 
 
-ADDRESS: dict[str, Any] = {"callback": _read(_matching(_ADDRESS, "HOST:PORT")), "metavar": "HOST:PORT"}
+ADDRESS: dict[str, Any] = {"callback": _read(_address), "metavar": "HOST:PORT"}
 DEVICE: dict[str, Any] = {"callback": _read(_matching(_DEVICE, "auto, cpu or cuda:N")), "metavar": "DEVICE"}
 URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
 NAME: dict[str, Any] = {"type": click.STRING, "metavar": "NAME"}
@@ -105,7 +109,7 @@ OPTIONS = (
     _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
     _option("--sandbox", SANDBOX, "process", "How strongly to confine what runs a model."),
     _option("--require-sandbox", SANDBOX, "none", "Refuse to start with a weaker one."),
-    _option("--metrics-listen", ADDRESS, "localhost:9465", "Where to serve /metrics; '' turns it off."),
+    _option("--metrics-listen", ADDRESS, "localhost:9465", "Where to serve /metrics; or off."),
     _option("--worker-id", NAME, "", "Name of this worker in the fleet; empty: made from host and process id."),
     _option("--log-level", LOG_LEVEL, "info", "What to log, on standard error."),
 )

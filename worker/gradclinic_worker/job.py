@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -57,5 +58,10 @@ def _drain_signal() -> socket.socket:
     readable, writable = socket.socketpair()
     readable.settimeout(0.0)
     writable.settimeout(0.0)
-    signal.signal(signal.SIGTERM, lambda *_: writable.send(b"!"))
+
+    def note(_signum: int, _frame: object) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full of earlier ones
+            writable.send(b"!")
+
+    signal.signal(signal.SIGTERM, note)
     return readable

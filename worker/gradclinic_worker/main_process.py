@@ -148,7 +148,7 @@ class MainProcess:
         except OSError as error:
             raise StartRefused(
                 f"metrics cannot be served on {self._settings.metrics_listen}: {error}. "
-                "Give each worker on a machine its own --metrics-listen, or none with ''."
+                "Give each worker on a machine its own --metrics-listen, or `off`."
             ) from error
         cleanup.callback(server.close)
         _log.info("metrics are served host=%s port=%d", host, server.port)

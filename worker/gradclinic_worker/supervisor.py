@@ -68,6 +68,11 @@ class Supervisor:
                 ending = self._run(heartbeat)
             except _Interrupt as interrupt:
                 ending = interrupt.ending
+            except StoreUnavailable:
+                raise  # nothing can be written down: the reaper gives the job to another worker
+            except Exception:  # the job boundary: a defect of ours must not end in silence
+                _log.exception("the supervisor met a defect diagnosis=%s", self._attempt.diagnosis.id)
+                ending = _defect()
             if isinstance(ending, diagnosis_pb2.DiagnosisResult):
                 self._enter(heartbeat, diagnosis_pb2.DIAGNOSIS_STAGE_STORE, 1.0)
             outcome = self._settle(ending, heartbeat.standing)
@@ -208,6 +213,13 @@ def _artifact_lost(sha256: str, field: str) -> diagnosis_pb2.Failure:
         reason=diagnosis_pb2.FAILURE_REASON_ARTIFACT_LOST,
         message=f"The artifact {sha256} expired or was deleted before the worker read it. Upload it and ask again.",
         field=field,
+    )
+
+
+def _defect() -> diagnosis_pb2.Failure:
+    return diagnosis_pb2.Failure(
+        reason=diagnosis_pb2.FAILURE_REASON_INTERNAL,
+        message="The supervisor met a defect of gradclinic; it is logged on the worker.",
     )
 
 
