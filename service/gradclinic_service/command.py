@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradclinic_service.allocator import keep_freed_buffers
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.process import serve_until_stopped
 from gradclinic_service.settings import Address, ServiceSettings, TransportSecurity, size_bytes
@@ -105,6 +106,7 @@ def serve(log_level: str, **values: Any) -> None:
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    keep_freed_buffers()
     try:
         asyncio.run(serve_until_stopped(settings, _tell_ready))
     except AddressTaken as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -20,7 +22,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from api_under_test import TENSORS, reason, sha256, stream_of
+from api_under_test import MIB, TENSORS, chunk, declaration, reason, sha256, stream_of
 from gradclinic.v1 import (
     artifact_pb2,
     artifact_pb2_grpc,
@@ -131,6 +133,29 @@ def test_it_serves_until_it_is_told_to_stop(redis_url: str, number: int) -> None
 def test_it_never_imports_torch() -> None:
     code = "import sys, gradclinic_service.command; sys.exit('torch' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
+
+
+def test_a_large_upload_takes_little_memory(redis_url: str) -> None:
+    size_bytes = 192 * MIB
+    piece = os.urandom(MIB)
+    digest = hashlib.sha256()
+    for _ in range(size_bytes // MIB):
+        digest.update(piece)
+
+    def messages() -> Iterator[artifact_pb2.UploadArtifactRequest]:
+        yield declaration(b"", size_bytes=size_bytes, sha256=digest.hexdigest())
+        for offset in range(0, size_bytes, MIB):
+            yield chunk(piece, offset)
+
+    with serving(redis_url) as process, grpc.insecure_channel(process.address) as channel:
+        stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+        stub.UploadArtifact(stream_of(b"warm"), timeout=10)
+        before_bytes = process.scrape()["process_resident_memory_bytes", ()]
+        assert size_bytes == stub.UploadArtifact(messages(), timeout=60).size_bytes
+        status = Path(f"/proc/{process.popen.pid}/status").read_text()
+        peak_kib = re.search(r"VmHWM:\s+([0-9]+) kB", status)
+        assert peak_kib is not None
+        assert int(peak_kib[1]) * 1024 - before_bytes < 64 * MIB
 
 
 def test_a_drain_tells_health_ends_watches_and_lets_calls_finish(redis_url: str) -> None:
