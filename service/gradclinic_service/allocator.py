@@ -1,7 +1,7 @@
 """How this process's memory allocator treats the buffers of uploads: it keeps them for the next chunk.
 
-By default glibc gives a freed megabyte back to the kernel and asks for it again for the next chunk, which costs about half
-of the time of an upload in page faults. See docs/decisions/service-uploads.md for what was measured.
+By default glibc gives a freed megabyte back to the kernel and asks for it again for the next chunk, which costs about
+half of the time of an upload in page faults. See docs/decisions/service-uploads.md for what was measured.
 """
 
 from __future__ import annotations

@@ -21,13 +21,17 @@ class Drain:
         """Throws it."""
         self._begun.set()
 
+    async def wait(self) -> None:
+        """Waits until it is thrown."""
+        await self._begun.wait()
+
     async def until(self, source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """Passes a stream on, until it ends or the server drains.
 
         Raises:
             Draining: the server drains; the caller can go on elsewhere.
         """
-        begun = asyncio.ensure_future(self._begun.wait())
+        begun = asyncio.ensure_future(self.wait())
         following: asyncio.Future[T] | None = None
         try:
             while True:

@@ -24,6 +24,7 @@ from gradclinic_service.errors import AddressTaken
 from gradclinic_service.metrics.calls import CallMetricsInterceptor
 from gradclinic_service.servicers.artifacts import ArtifactServicer
 from gradclinic_service.servicers.diagnoses import DiagnosisServicer
+from gradclinic_service.servicers.health import HealthServicer
 from gradclinic_service.servicers.server import ServerServicer
 from gradclinic_service.settings import MAX_MESSAGE_BYTES, Address, ServiceSettings, TransportSecurity
 from gradclinic_service.threads import StoreThreads
@@ -66,7 +67,7 @@ class ApiServer:
         self._threads = StoreThreads(settings.store_threads, "store")
         self._upload_threads = StoreThreads(settings.upload_threads, "upload")
         self._drain = Drain()
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer(self._drain)
         self._artifacts = ArtifactServicer(store, self._upload_threads, settings, metrics.upload_bytes)
         interceptors: list[grpc.aio.ServerInterceptor] = [CallMetricsInterceptor(metrics), AbortInterceptor(metrics)]
         if settings.token:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 import pytest
-from api_under_test import detail, eventually, metric, reason, running_api, stream_of
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from api_under_test import detail, eventually, metric, reason, running_api, stream_of
 from gradclinic.v1 import diagnosis_pb2, server_pb2, server_pb2_grpc
 from gradclinic_service.reaper import reap_forever
 from gradclinic_service.settings import TransportSecurity
@@ -143,6 +143,21 @@ async def test_health_is_told_per_service(redis_url: str) -> None:
         for service in ("", *SERVICES):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
             assert NOT_SERVING == answer.status
+
+
+async def test_a_health_watch_hears_of_the_drain_and_does_not_hold_it_up(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        health = health_pb2_grpc.HealthStub(api.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]), timeout=30)
+        seen = aiter(watch)
+        assert SERVING == (await anext(seen)).status
+        await api.server.begin_drain()
+        assert NOT_SERVING == (await anext(seen)).status
+        async with asyncio.timeout(2):
+            await api.server.stop(30)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(seen)
+        assert "SERVER_DRAINING" == reason(caught.value)
 
 
 async def test_reflection_lists_every_service(redis_url: str) -> None:
