@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from absent import absent
+
+from system.absent import absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

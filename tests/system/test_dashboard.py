@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from metric_names import dashboard_expressions, metric_names, rules
+
+from system.metric_names import dashboard_expressions, metric_names, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
