@@ -278,4 +278,4 @@ async def test_get_artifact_wants_a_sha256(redis_url: str) -> None:
 
 
 async def collect(call: Any) -> artifact_pb2.Artifact:
-    return await call  # type: ignore[no-any-return]  # a call is awaitable, not a coroutine
+    return await call
