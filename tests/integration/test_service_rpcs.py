@@ -7,10 +7,10 @@ import uuid
 
 import grpc
 import pytest
-from api_under_test import LOSS, TENSORS, Api, detail, fields, reason, running_api, sha256
 from google.protobuf.struct_pb2 import Struct
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
+from api_under_test import LOSS, TENSORS, Api, detail, fields, reason, running_api, sha256
 from gradclinic import __version__
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2, server_pb2
 
