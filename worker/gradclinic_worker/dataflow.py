@@ -131,6 +131,9 @@ class Walk:
                 self._loop(node)
             case "prim::CreateObject":
                 self._values[node.output().unique()] = self._made.setdefault(node.output().unique(), Entries())
+            case "prim::Uninitialized":  # stands where a branch raises instead: nothing may read it
+                is_tensor = node.output().type().kind() == "TensorType"
+                self._values[node.output().unique()] = Tensor(NOTHING) if is_tensor else Scalar()
             case _:
                 self._operator(node, kind)
 

@@ -192,7 +192,8 @@ class Recorder:
         return tuple(values)
 
     def _note_units(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
-        value = value.detach()
+        # One number per sample is one unit.
+        value = value.detach().unsqueeze(1) if value.dim() == 1 else value.detach()
         unit_dimension = unit_dimension_of(value.dim(), channels_first=known.channels_first)
         units = value.shape[unit_dimension]
         if tally.alive is None or tally.alive.numel() != units:
