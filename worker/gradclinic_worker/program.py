@@ -88,6 +88,7 @@ def prepare(
         module: Loaded, and never run.
         arguments: Name and value of each argument of forward; the values say
             which are None and which are containers, and are not kept.
+        archive_path: The file it came from, where source lines are looked up that loading has lost.
     """
     start = time.perf_counter()
     inlined = program_inline.inline(module)

@@ -144,16 +144,21 @@ def _callee_frame(inlined: Inlined, node: torch.Node, frame: Frame) -> Frame:
 def _adopt(inlined: Inlined, node: torch.Node, frame: Frame, found: list[tuple[torch.Node, Frame]]) -> None:
     """Notes the frame of a node that came from inlining, and of all nodes inside it."""
     for each in (node, *_nested_nodes(node)):
+        kind = each.kind()
+        if kind == "prim::GetAttr":  # never a site
+            continue
         if each.outputsSize():
             inlined.frames[each.outputsAt(0).unique()] = frame
-        if each.kind() in _CALLS:
-            if each.kind() == "prim::CallMethod" and each.inputsAt(0).type().kind() == "InterfaceType":
+        if kind in _CALLS:
+            if kind == "prim::CallMethod" and each.inputsAt(0).type().kind() == "InterfaceType":
                 inlined.opaque.append(f"{each.s('name')} of {each.inputsAt(0).type()}")
             else:
                 found.append((each, frame))
 
 
 def _nested_nodes(node: torch.Node) -> Iterator[torch.Node]:
+    if not node.kind().startswith("prim::"):  # only control flow has blocks
+        return
     for block in node.blocks():
         for inner in block.nodes():
             yield inner

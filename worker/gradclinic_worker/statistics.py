@@ -92,21 +92,21 @@ def measure(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -
     count = tensor.numel()
     if not count:
         return EMPTY_ROW
-    weight, pieces = _pieces(tensor, CHUNK_ELEMENTS)
-    nonfinite = zeros = total = squares = 0.0
-    low, high = math.inf, -math.inf
-    for piece in pieces:
-        taken = piece[:: _stride(piece.numel(), count)]
-        exact = count <= EXACT_ZEROS_ELEMENTS or taken.numel() > torch.count_nonzero(taken).item()
-        row = _measure_piece(piece, count_zeros=exact)
-        nonfinite += row[1]
-        zeros += row[2]
-        total += row[3]
-        squares += row[4]
-        low, high = min(low, row[5]), max(high, row[6])
-        if sample is not None:
-            sample.append(taken.clone())
-    return (float(count), nonfinite * weight, zeros * weight, total * weight, squares * weight, low, high)
+    if count <= CHUNK_ELEMENTS and tensor.is_contiguous() and not tensor.is_complex():
+        return _measure_piece(tensor.detach().view(-1), count, sample)
+    weight, parts = _pieces(tensor, CHUNK_ELEMENTS)
+    gauge = Gauge()
+    for piece in parts:
+        gauge.add(_measure_piece(piece, count, sample))
+    return (
+        float(count),
+        gauge.nonfinite * weight,
+        gauge.zeros * weight,
+        gauge.total * weight,
+        gauge.squares * weight,
+        gauge.low,
+        gauge.high,
+    )
 
 
 def measure_on_device(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -> torch.Tensor:
@@ -172,23 +172,29 @@ def first_nonfinite(tensor: torch.Tensor) -> tuple[tuple[int, ...], float] | Non
     return index, float(tensor.detach()[index].item())
 
 
-def _measure_piece(piece: torch.Tensor, *, count_zeros: bool) -> Row:
-    """``piece``: 1-D, not empty, on the CPU."""
+def _measure_piece(piece: torch.Tensor, whole: int, sample: list[torch.Tensor] | None) -> Row:
+    """``piece``: 1-D, not empty, on the CPU, one of those that together have ``whole`` elements."""
     if piece.dtype is not torch.float32:
         piece = piece.to(torch.float32 if piece.dtype.is_floating_point and piece.itemsize <= 2 else torch.float64)  # noqa: PLR2004  # bytes of half precision
-    count = float(piece.numel())
-    extremes = torch.aminmax(piece)
-    low, high = extremes.min.item(), extremes.max.item()
+    count = piece.numel()
+    taken = piece[:: _stride(count, whole)] if count > SAMPLE_ELEMENTS else piece
+    if sample is not None:
+        sample.append(taken.clone())
+    low, high = (extreme.item() for extreme in torch.aminmax(piece))
     if not (math.isfinite(low) and math.isfinite(high)):
         return _measure_finite(piece)
-    zeros = 0.0
-    if low <= 0 <= high and count_zeros:
-        # NumPy counts ten times as fast as torch on a CPU.
-        zeros = float(np.count_nonzero(piece.numpy() == 0))
+    zeros = 0
+    if low <= 0 <= high and (whole <= EXACT_ZEROS_ELEMENTS or _zeros_in(taken)):
+        zeros = _zeros_in(piece)
     largest = max(-low, high)
     if not SAFE_LOWEST <= largest <= SAFE_HIGHEST and largest:
         return (count, 0.0, zeros, *_wide_moments(piece, largest), low, high)
     return (count, 0.0, zeros, piece.sum().item(), torch.dot(piece, piece).item(), low, high)
+
+
+def _zeros_in(piece: torch.Tensor) -> int:
+    # NumPy counts ten times as fast as torch on a CPU.
+    return int(np.count_nonzero(piece.numpy() == 0))
 
 
 def _measure_finite(piece: torch.Tensor) -> Row:
@@ -197,7 +203,7 @@ def _measure_finite(piece: torch.Tensor) -> Row:
     kept = piece[torch.isfinite(piece)]
     if not kept.numel():
         return (count, count, 0.0, 0.0, 0.0, math.inf, -math.inf)
-    row = _measure_piece(kept, count_zeros=True)
+    row = _measure_piece(kept, 0, None)
     return (count, count - row[0], *row[2:])
 
 
