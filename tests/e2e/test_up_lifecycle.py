@@ -34,10 +34,16 @@ class Up(RealProcess):
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, *words: str) -> psutil.Process:
-        """The direct child whose command line holds all words."""
+    def zombies(self) -> list[int]:
+        """Ended children, adopted ones included, that nobody has taken note of."""
         children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if all(word in " ".join(child.cmdline()) for word in words))
+        return [child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE]
+
+    def child(self, word: str) -> psutil.Process:
+        """The direct child whose program or one of whose arguments is this word."""
+        children = psutil.Process(self.process.pid).children()
+        living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return next(child for child in living if word in (child.name(), *child.cmdline()))
 
 
 def start(tmp_path: Path, *options: str, state: str = "state", log: str = "up.log") -> Up:
@@ -45,11 +51,16 @@ def start(tmp_path: Path, *options: str, state: str = "state", log: str = "up.lo
     return Up(tmp_path / log, (*arguments, "--state-dir", str(tmp_path / state), *options), READY)
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = start(tmp_path)
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One that the tests of this file share; each leaves it whole."""
+    running = start(tmp_path_factory.mktemp("up"))
     yield running
     running.stop()
+
+
+def state_of(up: Up) -> Path:
+    return up.log_path.parent / "state"
 
 
 def diagnose(target: str) -> str:
@@ -65,7 +76,7 @@ def gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_everything_soon(tmp_path: Path, number: signal.Signals) -> None:
     up = start(tmp_path, "--workers", "2")
     diagnose(up.target)
@@ -98,12 +109,12 @@ def test_diagnoses_survive_a_restart(tmp_path: Path) -> None:
         with Client(again.target) as client:
             assert "HEALTHY" == client.get(identifier).verdict
     finally:
-        again.stop()
+        assert 0 == again.stop(signal.SIGTERM)
 
 
 def test_diagnoses_survive_a_killed_store(up: Up) -> None:
     identifier = diagnose(up.target)
-    up.child("server").kill()
+    up.child("valkey-server").kill()
     deadline = time.monotonic() + 20
     verdict = None
     with Client(up.target) as client:
@@ -116,12 +127,15 @@ def test_diagnoses_survive_a_killed_store(up: Up) -> None:
 
 @pytest.mark.parametrize(("command", "name"), [("serve", "api"), ("work", "worker-1")])
 def test_what_dies_is_started_again_in_its_place(up: Up, command: str, name: str) -> None:
-    up.child("gradclinic", command).kill()
+    up.child(command).kill()
     deadline = time.monotonic() + 20
     while f"{name} was killed by SIGKILL; restarting it" not in up.log and time.monotonic() < deadline:
         time.sleep(0.05)
     assert f"{name} was killed by SIGKILL; restarting it" in up.log
     assert diagnose(up.target)
+    while up.zombies() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [] == up.zombies()
 
 
 def run_up(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -132,7 +146,7 @@ def run_up(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_second_one_on_the_same_state_directory_says_so(up: Up, tmp_path: Path) -> None:
-    second = run_up(tmp_path, "--listen", "localhost:0", "--state-dir", str(tmp_path / "state"))
+    second = run_up(tmp_path, "--listen", "localhost:0", "--state-dir", str(state_of(up)))
     assert 3 == second.returncode
     assert f"another `gradclinic up` (process {up.process.pid}, API at {up.target}) uses the state" in second.stderr
 
@@ -151,11 +165,7 @@ def test_what_does_not_start_is_shown_with_its_log(tmp_path: Path) -> None:
 
 
 def test_a_state_directory_with_a_long_name(tmp_path: Path) -> None:
-    up = start(tmp_path, state="x" * 120)
-    try:
-        assert diagnose(up.target)
-    finally:
-        assert 0 == up.stop()
+    assert 0 == start(tmp_path, state="x" * 120).stop()
 
 
 def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
@@ -165,13 +175,13 @@ def test_a_state_directory_that_cannot_be(tmp_path: Path) -> None:
     assert "cannot use the state directory" in failed.stderr
 
 
-def test_the_store_is_closed_to_others(up: Up, tmp_path: Path) -> None:
-    sockets = list((tmp_path / "state" / "store").glob("*.sock"))
+def test_the_store_is_closed_to_others(up: Up) -> None:
+    sockets = list((state_of(up) / "store").glob("*.sock"))
     assert [0o700] == [path.stat().st_mode & 0o777 for path in sockets]
-    assert 0o700 == (tmp_path / "state").stat().st_mode & 0o777
+    assert 0o700 == state_of(up).stat().st_mode & 0o777
     listening = [
         connection.laddr.port
-        for connection in up.child("server").net_connections("tcp")
+        for connection in up.child("valkey-server").net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
     assert [] == listening

@@ -58,6 +58,11 @@ class Child:
         os.set_blocking(self._output.fileno(), False)
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None

@@ -52,6 +52,14 @@ def children() -> list[int]:
     return pids
 
 
+def reap_orphans(own: set[int]) -> None:
+    """Takes note of adopted processes that have ended; ``own`` are the children that somebody else waits for."""
+    for pid in children():
+        if pid not in own:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
 def kill_children() -> None:
     """Kills and reaps every child, adopted ones included, until there is none."""
     while pids := children():

@@ -117,6 +117,7 @@ class Stack:
             for child in list(self._children.values()):
                 if not child.alive and not self._stops.count:
                     self._restart(child)
+            kernel.reap_orphans({child.pid for child in self._children.values()})
             self._wait(_TICK_SECONDS)
 
     def stop(self) -> None:
