@@ -42,7 +42,9 @@ def _markdown(page: str) -> str:
 def main() -> int:
     """Writes or checks the pages; the exit code is 1 where a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail on missing, changed and orphaned pages")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail on missing, changed and orphaned pages"
+    )
     arguments = parser.parse_args()
     wanted = pages()
     present = {path.name: path.read_text() for path in COMMITTED.glob("*")} if COMMITTED.is_dir() else {}

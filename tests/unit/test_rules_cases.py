@@ -1,6 +1,7 @@
 """Every rule on its own healthy and sick cases, alone and judged together with the others."""
 
 import pytest
+
 from gradclinic_worker.finding import Severity
 from gradclinic_worker.rules import RULES, judge
 from gradclinic_worker.rules.rule import Rule
@@ -19,7 +20,9 @@ def test_healthy_cases_are_silent(rule: Rule) -> None:
 def test_sick_cases_are_found_once(rule: Rule) -> None:
     runs = list(rule.sick())
     assert runs
-    assert [[rule.code]] * len(runs) == [[f.code for f in judge(run).findings if f.severity > Severity.INFO] for run in runs]
+    assert [[rule.code]] * len(runs) == [
+        [f.code for f in judge(run).findings if f.severity > Severity.INFO] for run in runs
+    ]
 
 
 @pytest.mark.parametrize("rule", CASES)

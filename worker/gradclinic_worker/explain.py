@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import shutil
 import textwrap
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from gradclinic_worker.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_WIDTH_COLUMNS = 100
 

@@ -66,9 +66,7 @@ def _rank(finding: Finding) -> tuple[int, int, int, str]:
 
 def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
     """With a broken forward pass the rest of the numbers mean nothing; what comes in broken explains what follows."""
-    broken = [
-        finding for finding in found if finding.code in BROKEN_FORWARD and finding.severity is Severity.CRITICAL
-    ]
+    broken = [finding for finding in found if finding.code in BROKEN_FORWARD and finding.severity is Severity.CRITICAL]
     if not broken:
         return found
     from_outside = [finding for finding in broken if finding.code != "non-finite-forward"]
@@ -106,31 +104,31 @@ def _spreading_from_one_place(paths: Paths, found: list[Finding]) -> list[Findin
 
 
 def _connected(paths: Paths, one: Finding, other: Finding) -> bool:
-    here, there = (
-        {index for index in finding.sites if index in paths.sites} for finding in (one, other)
-    )
+    here, there = ({index for index in finding.sites if index in paths.sites} for finding in (one, other))
     first = [paths.sites[index] for index in here]
     return bool(there & (paths.downstream(*first) | paths.upstream(*first)))
 
 
 def _symptoms_of_causes(paths: Paths, found: list[Finding]) -> list[Finding]:
-    """A vanishing gradient goes into the finding that explains most of it; growth explains an overflow on the way back."""
+    """What another finding explains goes into that one."""
     kept = list(found)
     for symptom in found:
-        if symptom.code == "vanishing-gradient" and symptom.decay_bits:
-            total = sum(symptom.decay_bits.values())
-            for index, cause in enumerate(kept):
-                if cause.code in SPREADING and _explained(cause, symptom) >= EXPLAINED_SHARE * total:
-                    kept[index] = _with_effect(cause, symptom)
-                    kept.remove(symptom)
-                    break
-        elif symptom.code == "non-finite-backward" and any(other.code == "exploding-gradient" for other in kept):
-            kept.remove(symptom)
-        elif symptom.code == "exploding-gradient" and any(
-            cause.code in SPREADING and _connected(paths, cause, symptom) for cause in kept
-        ):
+        cause = next((other for other in kept if _causes(paths, other, symptom)), None)
+        if cause is not None:
+            kept[kept.index(cause)] = _with_effect(cause, symptom)
             kept.remove(symptom)
     return kept
+
+
+def _causes(paths: Paths, cause: Finding, symptom: Finding) -> bool:
+    match cause.code, symptom.code:
+        case (("dead-relu" | "saturated-activation"), "vanishing-gradient"):
+            total = sum(symptom.decay_bits.values())
+            return total > 0 and _explained(cause, symptom) >= EXPLAINED_SHARE * total
+        case ("saturated-activation", "exploding-gradient") | ("exploding-gradient", "non-finite-backward"):
+            return _connected(paths, cause, symptom)
+        case _:
+            return False
 
 
 def _explained(cause: Finding, symptom: Finding) -> float:
@@ -146,5 +144,8 @@ def _with_effect(cause: Finding, effect: Finding) -> Finding:
         cause,
         affected=tuple(name for name in affected if name != own),
         sites=(*cause.sites, *effect.sites) if cause.code == effect.code else cause.sites,
-        evidence=(*cause.evidence, *(item for item in effect.evidence if effect.code != cause.code and item.name in CARRIED_EVIDENCE)),
+        evidence=(
+            *cause.evidence,
+            *(item for item in effect.evidence if effect.code != cause.code and item.name in CARRIED_EVIDENCE),
+        ),
     )

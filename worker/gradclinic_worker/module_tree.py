@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements
 
 
-def whole_modules(
-    measurements: Measurements, names: Sequence[str]
-) -> list[tuple[str | None, tuple[str, ...]]]:
+def whole_modules(measurements: Measurements, names: Sequence[str]) -> list[tuple[str | None, tuple[str, ...]]]:
     """Groups parameters by the largest modules that own no others.
 
     Returns:

@@ -21,14 +21,12 @@ def is_broken(paths: Paths) -> bool:
 def spoiled(paths: Paths) -> tuple[str, ...]:
     """Names of the parameters whose gradient is NaN or infinite."""
     return tuple(
-        parameter.name
-        for parameter in paths.measurements.parameters
-        if parameter.status is GradientStatus.NON_FINITE
+        parameter.name for parameter in paths.measurements.parameters if parameter.status is GradientStatus.NON_FINITE
     )
 
 
 def forward_origin(paths: Paths) -> Site | None:
-    """The first op before the loss that made a NaN or infinity nobody asked for; None where all of them were brought in.
+    """The first op before the loss that made a NaN or infinity nobody asked for; None where all were brought in.
 
     Infinities that a mask writes (`masked_fill(mask, -inf)`) are asked for, also when they are added to scores. What
     turns them into NaN, such as the softmax of a row that is masked as a whole, is an origin.
@@ -102,7 +100,9 @@ def _valued_operands(paths: Paths, site: Site) -> list[Site]:
 
 
 def _valued_readers(paths: Paths, site: Site) -> list[Site]:
-    return list({found.index: found for reader in paths.readers(site) for found in _through_views(paths, reader)}.values())
+    return list(
+        {found.index: found for reader in paths.readers(site) for found in _through_views(paths, reader)}.values()
+    )
 
 
 def _through_views(paths: Paths, site: Site) -> list[Site]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.op_kinds import SHAPE_ONLY, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradclinic_worker.measurements import Measurements, Parameter, Site
+    from gradclinic_worker.measurements import GradientStatus, Measurements, Parameter, Site
 
 
 class Paths:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import diagnosis_pb2, finding_pb2, flow_pb2
-
 from gradclinic_worker.finding import Finding, Severity
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.paths import Paths
@@ -50,7 +49,10 @@ def report(
         result.environment.CopyFrom(environment)
     if measurements.loss.kind == "random_projection":
         result.unobserved.append(
-            _unobserved("loss", "No loss was given: a fixed random projection of the output stood in, so loss rules were not judged.")
+            _unobserved(
+                "loss",
+                "No loss was given: a fixed random projection of the output stood in, so loss rules were not judged.",
+            )
         )
     else:
         result.loss = measurements.loss.value
@@ -88,8 +90,11 @@ def _finding(finding: Finding) -> finding_pb2.Finding:
 
 
 def _location(location: Location) -> finding_pb2.Location:
-    named = {"module": location.module, "parameter": location.parameter, "name": location.name, "op": location.op}
-    message = finding_pb2.Location(**{key: _text(value) for key, value in named.items() if value is not None})
+    message = finding_pb2.Location()
+    for field in ("module", "parameter", "name", "op"):
+        value = getattr(location, field)
+        if value is not None:
+            setattr(message, field, _text(value))
     if location.source is not None:
         message.source.CopyFrom(_source(location.source))
     return message
@@ -216,7 +221,7 @@ def _drop_sites(result: diagnosis_pb2.DiagnosisResult, told: set[int]) -> None:
         if excess <= 0:
             break
         dropped.add(site.index)
-        excess -= site.ByteSize() + 8  # and its tag and length
+        excess -= site.ByteSize() + 2  # and at least its tag and length
     kept = [site for site in result.sites if site.index not in dropped]
     del result.sites[:]
     result.sites.extend(kept)

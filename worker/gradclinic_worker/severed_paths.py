@@ -50,9 +50,7 @@ def severed_paths(measurements: Measurements) -> list[Severed]:
     others: dict[int, dict[int, Site]] = {}
     sites: dict[int, tuple[Site, Means]] = {}
     for parameter in missing(measurements):
-        cuts = paths.cuts(parameter) or [
-            constant for constant, origin in copies if parameter.name in origin.reached_by
-        ]
+        cuts = paths.cuts(parameter) or [constant for constant, origin in copies if parameter.name in origin.reached_by]
         if not cuts:
             continue
         ranked = sorted(cuts, key=lambda cut: (list(Means).index(means_of(cut)), cut.first_call_order))
@@ -145,7 +143,4 @@ def _same(one: Statistics | None, other: Statistics | None) -> bool:
 
 def _apart(cuts: dict[int, Site], first: Site) -> tuple[Site, ...]:
     """Other cuts worth naming: not those in the same `no_grad` region as the first."""
-    return tuple(
-        cut for cut in cuts.values() if cut.index != first.index and (cut.grad_enabled or first.grad_enabled)
-    )
-
+    return tuple(cut for cut in cuts.values() if cut.index != first.index and (cut.grad_enabled or first.grad_enabled))

@@ -111,7 +111,12 @@ def _starved(paths: Paths, site: Site) -> list[tuple[Parameter, float]]:
     for parameter in parameters.values():
         readers = paths.first_readers(parameter)
         single = readers and all(reader.index in before and reader.calls == 1 for reader in readers)
-        if parameter.status in LEARNING and len(parameter.shape) > 1 and single and parameter.name not in site.parameters:
+        if (
+            parameter.status in LEARNING
+            and len(parameter.shape) > 1
+            and single
+            and parameter.name not in site.parameters
+        ):
             relative = relative_gradient(parameter)
             lost, worst = _bits(own, relative), _bits(potential, relative)
             if lost >= STARVED_BITS or worst >= HOPELESS_BITS:

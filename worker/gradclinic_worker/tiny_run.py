@@ -40,9 +40,7 @@ class TinyRun:
         self._parameters: dict[str, Parameter] = {}
         self._module_modes: dict[str, bool] = {}
 
-    def parameter(
-        self, name: str, *, gradient: float = 1.0, trainable: bool = True, **known: Any
-    ) -> str:
+    def parameter(self, name: str, *, gradient: float = 1.0, trainable: bool = True, **known: Any) -> str:
         """Declares a parameter with this gradient RMS; its status follows from the program."""
         base = Parameter(
             name,
@@ -59,7 +57,13 @@ class TinyRun:
         return name
 
     def op(
-        self, op: str, *operands: int | str, module: str = "", weights: Sequence[str] = (), gradient: float = 1.0, **known: Any
+        self,
+        op: str,
+        *operands: int | str,
+        module: str = "",
+        weights: Sequence[str] = (),
+        gradient: float = 1.0,
+        **known: Any,
     ) -> int:
         """Appends an operation that reads ``operands`` and the parameters ``weights``; ``gradient`` is an RMS."""
         index = len(self._sites)

@@ -22,7 +22,8 @@ def listed(names: Sequence[str]) -> str:
 def share(value: float) -> str:
     """A share as a percentage: `93 %`, `99.98 %`, `100 %`."""
     percent = 100 * value
-    return f"{percent:.0f} %" if percent in (0, 100) or 1 <= percent <= 99 else f"{percent:.4g} %"
+    is_near_an_end = 0 < min(percent, 100 - percent) < 1
+    return f"{percent:.4g} %" if is_near_an_end else f"{percent:.0f} %"
 
 
 def number(value: float) -> str:

@@ -49,7 +49,13 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each activation that is off."""
     paths = Paths(measurements)
     for site in paths.sites.values():
-        if site.activation and site.activation.count and rectifies(site) and site.requires_grad and paths.reaches_loss(site):
+        if (
+            site.activation
+            and site.activation.count
+            and rectifies(site)
+            and site.requires_grad
+            and paths.reaches_loss(site)
+        ):
             off = 1.0 if site.activation.zeros == site.activation.count else site.dead_unit_share or 0.0
             if off >= OFF_SHARE and not _gets_nothing(paths, site) and not may_be_chance(paths, site, off):
                 yield _finding(paths, site, off)
@@ -58,7 +64,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 def _gets_nothing(paths: Paths, site: Site) -> bool:
     """Whether its inputs are exactly zero: then it hands on what is wrong before it."""
     return any(
-        operand.activation and operand.activation.count == operand.activation.zeros for operand in paths.operands(site)[:1]
+        operand.activation and operand.activation.count == operand.activation.zeros
+        for operand in paths.operands(site)[:1]
     )
 
 
@@ -67,19 +74,22 @@ def _finding(paths: Paths, site: Site, off: float) -> Finding:
     before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
     inputs = (Evidence("largest_input", before.max, "1", 0.0), Evidence("mean_input", before.mean)) if before else ()
     follow = paths.downstream(site)
-    starved = [p.name for p in paths.measurements.parameters if p.status is GradientStatus.ZERO and follow & set(p.read_by)]
-    stuck = [*paths.parameters_before(site, GradientStatus.ZERO), *starved] if off == 1 else paths.feeding_parameters(site)
+    starved = [
+        p.name for p in paths.measurements.parameters if p.status is GradientStatus.ZERO and follow & set(p.read_by)
+    ]
+    stuck = (
+        [*paths.parameters_before(site, GradientStatus.ZERO), *starved] if off == 1 else paths.feeding_parameters(site)
+    )
+    layer = (paths.feeding_parameters(site) or ("layer.bias",))[-1].rpartition(".")[0]
     all_off = "No gradient passes it" if off == 1 else "What is before those units gets no gradient through them"
     lie = f" Its inputs lie between {number(before.min)} and {number(before.max)}." if before else ""
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL if off == 1 else Severity.WARNING,
         location=location,
         explanation=f"{share(off)} of the units of {location} are zero for every sample of the batch.{lie} {all_off}, "
         f"so {listed(list(dict.fromkeys(stuck))) or 'what is before it'} cannot move them back.",
         remedies=(
-            f"Reset the bias of the layer before it: `nn.init.zeros_({(stuck or ['layer.bias'])[0].rpartition('.')[0]}.bias)`.",
+            f"Reset the bias of the layer before it: `nn.init.zeros_({layer}.bias)`.",
             "Put a normalisation (BatchNorm, LayerNorm) before the activation, and lower the learning rate.",
             "Use an activation that leaks: `nn.LeakyReLU(0.01)` or `nn.GELU()`.",
         ),

@@ -51,7 +51,7 @@ WHAT_CUTS = {
 REMEDIES = {
     Means.DETACH: "Remove the detach (use `x` instead of `x.detach()` or `x.data`).",
     Means.NO_GRAD: "End the `with torch.no_grad():` block before this line, or remove it.",
-    Means.REWRAPPED: "Use the tensor itself; join several with `torch.stack` or `torch.cat`, not `torch.tensor([...])`.",
+    Means.REWRAPPED: "Use the tensor itself; join several with `torch.stack`, not `torch.tensor([...])`.",
 }
 
 
@@ -67,9 +67,7 @@ def _finding(measurements: Measurements, severed: Severed) -> Finding:
     cut = Location.of(severed.site)
     purpose = " They look like a target network, which is updated by copying: that is fine." if meant else ""
     others = f" Further cuts on other ways: {listed([str(Location.of(site)) for site in severed.others])}."
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.INFO if meant else Severity.CRITICAL,
         location=cut,
         explanation=f"The operation at {cut} {WHAT_CUTS[severed.means]}. Every way from the loss to "
@@ -81,7 +79,9 @@ def _finding(measurements: Measurements, severed: Severed) -> Finding:
         ),
         evidence=(
             Evidence("parameters_without_gradient", len(severed.parameters), "parameters", 0),
-            Evidence("result_requires_grad", float(severed.site.requires_grad), text="its operand does, its result does not"),
+            Evidence(
+                "result_requires_grad", float(severed.site.requires_grad), text="its operand does, its result does not"
+            ),
         ),
         affected=severed.parameters,
         sites=(severed.site.index,),
@@ -96,10 +96,10 @@ def _healthy() -> Iterator[Measurements]:
 
 
 def _sick() -> Iterator[Measurements]:
-    for cut in ({"op": "aten::detach"}, {"op": "aten::relu", "grad_enabled": False}, {"op": "aten::tensor", "requires_grad": False}):
+    for op, grad_enabled in (("aten::detach", True), ("aten::relu", False), ("aten::tensor", True)):
         run = TinyRun()
         encoded = run.op("aten::linear", "x", module="encoder", weights=["encoder.weight"])
-        severed = run.op(cut.pop("op"), encoded, **cut)
+        severed = run.op(op, encoded, grad_enabled=grad_enabled, requires_grad=False)
         yield run.finish(run.op("aten::linear", severed, module="head", weights=["head.weight"]))
 
 

@@ -29,73 +29,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_trend import Trend, growing
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.depth_trend import growing
+from gradclinic_worker.finding import Evidence, Severity, Symptom
 from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.time_profile import Recurrence, recurrences
+from gradclinic_worker.time_profile import recurrences
 from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import number
+from gradclinic_worker.trend_findings import over_depth, over_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_worker.finding import Finding
     from gradclinic_worker.measurements import Measurements
 
 GROWN_BITS = 14.0
 BROKEN_BITS = 20.0
 REMEDIES = (
-    "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh) instead of a fixed standard deviation.",
+    "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh), not with a fixed deviation.",
     "Add a normalisation (LayerNorm, BatchNorm) per layer, or skip connections with a small scale.",
     "Until then: `torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)` before the optimizer's step.",
 )
+REMEDIES_IN_TIME = ("Initialise the recurrent weight with `nn.init.orthogonal_`, or use a gated cell.", *REMEDIES[1:])
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient explodes."""
     for trend in growing(measurements, GROWN_BITS):
-        yield _over_depth(trend)
+        compared = Evidence("gradient_first_to_output", 2.0**trend.lost_bits, threshold=2**GROWN_BITS)
+        yield over_depth(RULE, trend, _severity(trend.lost_bits), compared, REMEDIES)
     for loop in recurrences(measurements):
         if -loop.decay >= GROWN_BITS:
-            yield _over_time(loop)
-
-
-def _over_depth(trend: Trend) -> Finding:
-    first, last = Location.of(trend.first), Location.of(trend.last)
-    layers, growth = len(trend.profile.steps), 2.0**-trend.profile.decay
-    source = Location.of(trend.mechanism_site)
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
-        severity=_severity(trend.lost_bits),
-        location=first,
-        explanation=f"From {last} back to {first} the gradient is multiplied by about {number(trend.factor_per_layer)} per "
-        f"layer, {number(growth)} over {layers} layers. The mechanism is {trend.mechanism}, beginning at {source}.",
-        remedies=REMEDIES,
-        evidence=(
-            Evidence("gradient_first_to_output", growth, "1", 2**GROWN_BITS),
-            Evidence("gradient_factor_per_layer", trend.factor_per_layer, text=f"mechanism: {trend.mechanism} at {source}"),
-            Evidence("layers", layers + 1, "layers", text=f"from {first} to {last}"),
-        ),
-        affected=trend.affected,
-        sites=(trend.first.index,),
-        decay_bits=trend.profile.bits,
-    )
-
-
-def _over_time(loop: Recurrence) -> Finding:
-    location, factor = Location.of(loop.site), 2 ** (-loop.decay / (loop.steps - 1))
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
-        severity=_severity(-loop.decay),
-        location=location,
-        explanation=f"In the loop around {location} the gradient is multiplied by about {number(factor)} per time step: the "
-        f"first of {loop.steps} steps gets {number(2**-loop.decay)} times what the last one gets.",
-        remedies=("Initialise the recurrent weight with `nn.init.orthogonal_`, or use a gated cell.", *REMEDIES[1:]),
-        evidence=(Evidence("first_step_to_last_step", 2**-loop.decay, "1", 2**GROWN_BITS),),
-        affected=loop.site.parameters,
-        sites=(loop.site.index,),
-    )
+            yield over_time(RULE, loop, _severity(-loop.decay), GROWN_BITS, REMEDIES_IN_TIME)
 
 
 def _severity(bits: float) -> Severity:

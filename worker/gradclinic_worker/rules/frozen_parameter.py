@@ -54,15 +54,15 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         modules = [names[0].rpartition(".")[0] if module is None else module for module, names in places]
         places = [(common_module(modules), frozen)]
     for module, names in places:
-        location = Location(module=module) if module is not None else Location(
-            parameter=names[0], module=names[0].rpartition(".")[0]
+        location = (
+            Location(module=module)
+            if module is not None
+            else Location(parameter=names[0], module=names[0].rpartition(".")[0])
         )
         yield _finding(measurements, Severity.INFO, location, names)
 
 
-def _finding(
-    measurements: Measurements, severity: Severity, location: Location, names: tuple[str, ...]
-) -> Finding:
+def _finding(measurements: Measurements, severity: Severity, location: Location, names: tuple[str, ...]) -> Finding:
     everything = severity is Severity.CRITICAL
     explanation = (
         f"All {len(names)} parameters have requires_grad=False: there is nothing to train."
@@ -70,16 +70,16 @@ def _finding(
         else f"{listed(names)} {'has' if len(names) == 1 else 'have'} requires_grad=False and will not change. "
         "That is fine if it is intended."
     )
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=severity,
         location=location,
         explanation=explanation,
         remedies=(
             "Unfreeze what is to be trained before the optimizer is made: `module.requires_grad_(True)`.",
             "If the archive was exported for inference, export the training model instead.",
-        ) if everything else ("If it is not intended: `requires_grad_(True)` before the optimizer is made.",),
+        )
+        if everything
+        else ("If it is not intended: `requires_grad_(True)` before the optimizer is made.",),
         evidence=(Evidence("frozen_share", len(names) / len(measurements.parameters), "1", 1.0),),
         affected=names,
     )

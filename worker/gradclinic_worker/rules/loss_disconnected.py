@@ -47,9 +47,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         else "The model has no parameters, so there is nothing to train. A frozen archive, or one that was traced with "
         "its weights as constants, looks like this."
     )
-    yield Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    yield RULE.finding(
         severity=Severity.CRITICAL,
         location=Location(name="loss"),
         explanation=why,

@@ -49,7 +49,7 @@ SOFT_VERSIONS = {
     "argmax": "Replace `argmax` by a weighted sum, for example `softmax(scores / temperature) @ values`.",
     "item": "Keep it a tensor: drop `.item()`, `float(x)` or `int(x)`.",
     "one_hot": "Feed the probabilities instead of `one_hot(argmax)`, or `gumbel_softmax(scores, hard=True)`.",
-    "floor_divide": "Use `/` and keep the fraction, or `torch.div(a, b.detach(), rounding_mode='floor')` outside of the path.",
+    "floor_divide": "Use `/` and keep the fraction; round only what no gradient has to pass.",
 }
 STRAIGHT_THROUGH = "Pass the gradient straight through: `y = soft + (hard - soft).detach()`."
 
@@ -76,9 +76,7 @@ def _refused_backward(measurements: Measurements, name: str) -> Iterator[Finding
 def _finding(site: Site, affected: tuple[str, ...], fault: str) -> Finding:
     location = Location.of(site)
     soft = SOFT_VERSIONS.get(plain(site.op).rpartition("::")[2])
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,
         explanation=f"The operation at {location} {fault} ({site.dtype}). Every way from the loss to "

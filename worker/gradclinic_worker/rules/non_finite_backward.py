@@ -6,8 +6,8 @@ them, and the loss is NaN from the second step on.
 
 ## Why it happens
 - `sqrt(0)`, `x.pow(0.5)`, a hand-written norm of an all-zero row, `std` of constant values: the slope is infinite;
-- `acos` or `asin` at 1, `atan2(0, 0)`, `log` or division under a `torch.where` that discards the bad value: its gradient
-  is 0 * inf = NaN all the same (the `where` trap);
+- `acos` or `asin` at 1, `atan2(0, 0)`, `log` or division under a `torch.where` that discards the bad value: its
+  gradient is 0 * inf = NaN all the same (the `where` trap);
 - gradients that grow until they overflow.
 
 ## How it is measured
@@ -66,12 +66,10 @@ def _finding(site: Site | None, culprit: Culprit | None, names: tuple[str, ...])
     location = Location.of(site) if site else Location(name="loss")
     sample = f" It begins with sample {culprit.index[0]}." if culprit and culprit.index else ""
     safe = SAFE_VERSIONS.get(plain(site.op).rpartition("::")[2], EPSILON_INSIDE) if site else EPSILON_INSIDE
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,
-        explanation=f"The loss is finite, but the backward pass of {location} turns a finite gradient into NaN or infinity."
+        explanation=f"The loss is finite, but on the way back {location} makes NaN or infinity of a finite gradient."
         f"{sample} {listed(names)} would be ruined by the next optimizer step.",
         remedies=(safe, "Look at the named sample: an all-zero row or two equal values are the usual reason."),
         evidence=(Evidence.of(culprit, "first_non_finite_gradient"),) if culprit else (),
@@ -91,7 +89,9 @@ def _sick() -> Iterator[Measurements]:
         run = TinyRun()
         run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-        run.amend(layer, gradient=statistics(nonfinite=1), gradient_order=1, gradient_culprit=Culprit((3, 0), float("inf")))
+        run.amend(
+            layer, gradient=statistics(nonfinite=1), gradient_order=1, gradient_culprit=Culprit((3, 0), float("inf"))
+        )
         yield run.finish(run.op(op, layer, gradient_order=0))
 
 

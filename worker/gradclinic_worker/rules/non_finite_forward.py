@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements, Site
 
 SAFE_VERSIONS = {
-    "log": "Keep the operand above zero: `x.clamp(min=1e-8).log()`, or compute in log space (`log_softmax`, `logsigmoid`).",
+    "log": "Keep the operand above zero: `x.clamp(min=1e-8).log()`, or use `log_softmax` or `logsigmoid`.",
     "div": "Keep the denominator away from zero: `a / (b + eps)`, or `torch.where` on both operand and result.",
     "exp": "Subtract the maximum first, or use `logsumexp`/`softmax`; bound the exponent: `x.clamp(max=80).exp()`.",
     "sqrt": "Keep the operand at or above zero: `x.clamp(min=1e-12).sqrt()`.",
@@ -72,15 +72,13 @@ def _finding(paths: Paths, location: Location, site: Site | None) -> Finding:
         if culprit.operand_values:
             at += f", from {' and '.join(number(value) for value in culprit.operand_values)}"
     safe = SAFE_VERSIONS.get(plain(site.op).rpartition("::")[2].lstrip("_")) if site else None
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,
-        explanation=f"The operation at {location} makes {made} out of finite values{at}. From there it reaches the loss, "
-        "and every gradient."
+        explanation=f"The operation at {location} makes {made} out of finite values{at}. From there it spreads to "
+        "the loss and to every gradient."
         if site
-        else f"The loss is {number(paths.measurements.loss.value)} although everything that it is computed from is finite.",
+        else f"The loss is {number(paths.measurements.loss.value)} although all that it is computed from is finite.",
         remedies=(
             *((safe,) if safe else ()),
             "Keep the operand away from the point where this happens: `clamp(min=eps)` before it.",
@@ -102,8 +100,8 @@ def _sick() -> Iterator[Measurements]:
     for value in (float("nan"), float("-inf")):
         run = TinyRun()
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(0.0))
-        bad = {"nonfinite_order": 1, "culprit": Culprit((2, 1), value, (0.0,))}
-        yield run.finish(run.op("aten::log", layer, **bad), loss=float("nan"))
+        logarithm = run.op("aten::log", layer, nonfinite_order=1, culprit=Culprit((2, 1), value, (0.0,)))
+        yield run.finish(logarithm, loss=float("nan"))
 
 
 RULE = Rule("non-finite-forward", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)

@@ -54,14 +54,12 @@ def _finding(paths: Paths, tensor: Tensor, name: str) -> Finding:
     after = "They make the loss or the gradient NaN." if broken else "Loss and gradient are finite all the same."
     found = (Evidence.of(tensor.culprit, "first_non_finite"),) if tensor.culprit else ()
     readers = (site.index for site in paths.sites.values() if name.removeprefix("input:") in site.inputs)
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL if broken else Severity.INFO,
         location=Location(name=name),
         explanation=f"{count} of {tensor.statistics.count} values of {name} are NaN or infinite{where}. {after}",
         remedies=(
-            "Find and mend them where the batch is made: `torch.isfinite(x).all()` as a check, `torch.nan_to_num` or imputation.",
+            "Find and mend them where the batch is made: check `torch.isfinite(x).all()`, impute or drop.",
             "If they mark missing values, replace them and give the model a mask.",
         ),
         evidence=(Evidence("non_finite_values", count, "elements", 0), *found),

@@ -48,13 +48,11 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         return
     first = next(iter(counts))
     readers = (site.index for site in paths.sites.values() if counts.keys() & {*site.parameters, *site.buffers})
-    yield Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    yield RULE.finding(
         severity=Severity.CRITICAL if broken else Severity.WARNING,
         location=Location(parameter=first, module=first.rpartition(".")[0]),
-        explanation=f"{listed(list(counts))} {'holds' if len(counts) == 1 else 'hold'} {sum(counts.values())} values that are "
-        "NaN or infinite. Training had broken before this archive was saved.",
+        explanation=f"{listed(list(counts))} {'holds' if len(counts) == 1 else 'hold'} NaN or infinity "
+        f"({sum(counts.values())} values). Training had broken before this archive was saved.",
         remedies=(
             "Load the last checkpoint that is finite, and diagnose that one with the batch that broke it.",
             "Clip gradients and skip steps whose gradient is not finite.",

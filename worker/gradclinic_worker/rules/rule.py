@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gradclinic_worker.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradclinic_worker.finding import Finding, Symptom
+    from gradclinic_worker.finding import Location, Severity, Symptom
     from gradclinic_worker.measurements import Measurements
 
 
@@ -27,3 +29,9 @@ class Rule:
     def summary(self) -> str:
         """The first sentence of the page."""
         return self.page.strip().splitlines()[0]
+
+    def finding(
+        self, severity: Severity, location: Location, explanation: str, remedies: tuple[str, ...], **more: Any
+    ) -> Finding:
+        """A finding of this rule; ``more`` are further fields of `Finding`."""
+        return Finding(self.code, self.symptom, severity, location, explanation, remedies, **more)

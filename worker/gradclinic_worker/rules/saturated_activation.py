@@ -54,7 +54,12 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         return
     paths = Paths(measurements)
     for site in paths.sites.values():
-        if plain(site.op) in STEEPEST_SLOPE and site.flat_share is not None and site.requires_grad and paths.reaches_loss(site):
+        if (
+            plain(site.op) in STEEPEST_SLOPE
+            and site.flat_share is not None
+            and site.requires_grad
+            and paths.reaches_loss(site)
+        ):
             limit = _limit(site)
             lucky = site.dead_unit_share and may_be_chance(paths, site, site.dead_unit_share)
             if site.flat_share >= limit and not lucky:
@@ -75,20 +80,22 @@ def _finding(paths: Paths, site: Site, flat: float, limit: float) -> Finding:
         evidence.append(Evidence("input_rms", before.activation.rms))
         lie = f" Its inputs lie between {number(before.activation.min)} and {number(before.activation.max)}."
         if gradient_norm(site) > 0 and before.gradient and len(paths.readers(before)) == 1:
-            evidence.append(Evidence("gradient_kept", gradient_norm(before) / gradient_norm(site), "1", STEEPEST_SLOPE[plain(site.op)]))
+            evidence.append(
+                Evidence(
+                    "gradient_kept", gradient_norm(before) / gradient_norm(site), "1", STEEPEST_SLOPE[plain(site.op)]
+                )
+            )
             gone |= is_all_zero(before)
     feeding = paths.feeding_parameters(site)
-    layer = feeding[0].rpartition(".")[0] if feeding else ""
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    layer = (feeding or ("layer.weight",))[0].rpartition(".")[0]
+    return RULE.finding(
         severity=Severity.CRITICAL if gone else Severity.WARNING,
         location=location,
-        explanation=f"{share(flat)} of the values of {location} lie in its flat region.{lie} The gradient that comes back "
-        f"through it is {'gone' if gone else 'much reduced'}, so that little moves {listed(feeding) or 'what is before it'}.",
+        explanation=f"{share(flat)} of the values of {location} lie in its flat region.{lie} The gradient that "
+        f"comes back through it is {'gone' if gone else 'much reduced'}: {listed(feeding) or 'what is before it'} "
+        "can hardly move.",
         remedies=(
-            f"Make the inputs smaller: standardise the data, or initialise {f'`{layer}`' if layer else 'the layer before'} "
-            "with `nn.init.xavier_uniform_` and zero bias.",
+            f"Make its inputs smaller: standardise the data, `nn.init.xavier_uniform_({layer}.weight)`, zero bias.",
             "Put a normalisation (LayerNorm, BatchNorm) before the activation, or use ReLU or GELU inside the network.",
             "At the output, leave the activation to the loss, for example `binary_cross_entropy_with_logits`.",
         ),

@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 
 # Of all trainable elements; idle heads and poolers of healthy models are below it.
 LARGE_SHARE = 0.1
-UNREAD, NOT_TAKEN, NOT_USED = "is not read by forward", "is read only in a branch that did not run", "is not used by the loss"
+UNREAD, NOT_TAKEN, NOT_USED = (
+    "is not read by forward",
+    "is read only in a branch that did not run",
+    "is not used by the loss",
+)
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
@@ -54,7 +58,9 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     ran = {site.index for site in measurements.sites if site.calls}
     fates: dict[str, list[Parameter]] = {UNREAD: [], NOT_TAKEN: [], NOT_USED: []}
     for parameter in without_way(measurements):
-        fates[UNREAD if not parameter.read_by else NOT_USED if ran & set(parameter.read_by) else NOT_TAKEN].append(parameter)
+        fates[UNREAD if not parameter.read_by else NOT_USED if ran & set(parameter.read_by) else NOT_TAKEN].append(
+            parameter
+        )
     if is_disconnected(measurements):
         return
     for fate, parameters in fates.items():
@@ -65,15 +71,14 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 def _finding(measurements: Measurements, fate: str, module: str | None, names: tuple[str, ...]) -> Finding:
     owner = names[0].rpartition(".")[0] if module is None else module
     location = Location(parameter=names[0], module=owner) if module is None else Location(module=module)
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=_severity(measurements, fate, owner, names),
         location=location,
         explanation=f"{listed(names)} {fate if len(names) == 1 else fate.replace('is', 'are', 1)}, so no gradient "
         f"reaches {'it' if len(names) == 1 else 'them'} and the values stay as they were initialised.",
         remedies=(
-            f"Use `{owner or names[0]}` in forward, or delete it." if fate != NOT_USED
+            f"Use `{owner or names[0]}` in forward, or delete it."
+            if fate != NOT_USED
             else "Add a loss for this output to the sum of losses, or delete the head.",
             "If it is meant to stay unused, freeze it: `requires_grad_(False)`.",
         ),

@@ -30,82 +30,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_trend import Trend, fading
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.depth_trend import fading
+from gradclinic_worker.finding import Evidence, Severity, Symptom
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.time_profile import Recurrence, recurrences
 from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed, number
+from gradclinic_worker.trend_findings import over_depth, over_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_worker.finding import Finding
     from gradclinic_worker.measurements import Measurements
 
 LOST_BITS = 17.0  # the 24 bits of a float32, less the 7 bits of a step of 1 %
 HOPELESS_BITS = 24.0
 LOST_IN_TIME_BITS = 40.0
+REMEDIES = (
+    "Use ReLU or GELU inside the stack, with `nn.init.kaiming_normal_(weight)` and zero bias.",
+    "Add skip connections (`x + block(x)`) or a normalisation (LayerNorm, BatchNorm) per layer.",
+    "Make it shallower.",
+)
+REMEDIES_IN_TIME = (
+    "Use a gated cell (`nn.LSTM`, `nn.GRU`) with a forget-gate bias of 1 or more, or attention over the steps.",
+    "Initialise the recurrent weight with `nn.init.orthogonal_`.",
+)
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient vanishes."""
     for trend in fading(measurements, LOST_BITS, HOPELESS_BITS):
-        yield _over_depth(trend)
+        severity = Severity.CRITICAL if trend.lost_bits >= HOPELESS_BITS else Severity.WARNING
+        compared = Evidence("relative_gradient_first_to_best", 2**-trend.lost_bits, threshold=2**-LOST_BITS)
+        yield over_depth(RULE, trend, severity, compared, REMEDIES)
     for loop in recurrences(measurements):
-        if loop.decay >= LOST_IN_TIME_BITS or (loop.starved and loop.decay >= LOST_BITS):
-            yield _over_time(loop)
+        if loop.decay >= (LOST_BITS if loop.starved else LOST_IN_TIME_BITS):
+            yield over_time(RULE, loop, _severity_in_time(loop), LOST_IN_TIME_BITS, REMEDIES_IN_TIME)
 
 
-def _over_depth(trend: Trend) -> Finding:
-    first, last = Location.of(trend.first), Location.of(trend.last)
-    layers = len(trend.profile.steps)
-    source = Location.of(trend.mechanism_site)
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
-        severity=Severity.CRITICAL if trend.lost_bits >= HOPELESS_BITS else Severity.WARNING,
-        location=first,
-        explanation=f"From {last} back to {first} the gradient is multiplied by about {number(trend.factor_per_layer)} per "
-        f"layer, {number(2**-trend.profile.decay)} over {layers} layers. The mechanism is {trend.mechanism}, beginning "
-        f"at {source}. Compared with the layers near the loss the early ones do not move at all.",
-        remedies=(
-            "Use ReLU or GELU inside the stack, with `nn.init.kaiming_normal_(weight, nonlinearity='relu')` and zero bias.",
-            "Add skip connections (`x + block(x)`) or a normalisation (LayerNorm, BatchNorm) per layer.",
-            "Make it shallower.",
-        ),
-        evidence=(
-            Evidence("relative_gradient_first_to_best", 2**-trend.lost_bits, "1", 2**-LOST_BITS),
-            Evidence("gradient_factor_per_layer", trend.factor_per_layer, text=f"mechanism: {trend.mechanism} at {source}"),
-            Evidence("layers", layers + 1, "layers", text=f"from {first} to {last}"),
-        ),
-        affected=trend.affected,
-        sites=(trend.first.index,),
-        decay_bits=trend.profile.bits,
-    )
-
-
-def _over_time(loop: Recurrence) -> Finding:
-    location, factor = Location.of(loop.site), 2 ** (-loop.decay / (loop.steps - 1))
-    severity = Severity.INFO if loop.gated else Severity.WARNING
-    lost = "what happened early cannot be learned from"
+def _severity_in_time(loop: Recurrence) -> Severity:
     if loop.starved:
-        severity = Severity.CRITICAL if loop.starved_bits >= HOPELESS_BITS else Severity.WARNING
-        lost = f"{listed([parameter.name for parameter in loop.starved])}, which feed the first step only, do not move"
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
-        severity=severity,
-        location=location,
-        explanation=f"In the loop around {location} the gradient is multiplied by about {number(factor)} per time step, so "
-        f"that the first of {loop.steps} steps gets {number(2**-loop.decay)} of the last one's: {lost}.",
-        remedies=(
-            "Use a gated cell (`nn.LSTM`, `nn.GRU`) with a forget-gate bias of 1 or more, or attention over the steps.",
-            "Initialise the recurrent weight with `nn.init.orthogonal_`.",
-        ),
-        evidence=(Evidence("first_step_to_last_step", 2**-loop.decay, "1", 2**-LOST_IN_TIME_BITS),),
-        affected=tuple(parameter.name for parameter in loop.starved) or loop.site.parameters,
-        sites=(loop.site.index,),
-    )
+        return Severity.CRITICAL if loop.starved_bits >= HOPELESS_BITS else Severity.WARNING
+    return Severity.INFO if loop.gated else Severity.WARNING
 
 
 def _healthy() -> Iterator[Measurements]:

@@ -53,13 +53,11 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 
 def _finding(site: Site, names: tuple[str, ...]) -> Finding:
     location = Location.of(site)
-    return Finding(
-        code=RULE.code,
-        symptom=RULE.symptom,
+    return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,
-        explanation=f"The derivative of the operation at {location} is zero almost everywhere. Every way from the loss to "
-        f"{listed(names)} passes through it, so their gradient is exactly zero.",
+        explanation=f"The derivative of the operation at {location} is zero almost everywhere. Every way from the loss "
+        f"to {listed(names)} passes through it, so their gradient is exactly zero.",
         remedies=(
             "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
             "Train with the smooth value and apply this operation only at inference.",
