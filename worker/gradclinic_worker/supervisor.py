@@ -70,7 +70,7 @@ class Supervisor:
                 ending = interrupt.ending
             except StoreUnavailable:
                 raise  # nothing can be written down: the reaper gives the job to another worker
-            except Exception:  # the job boundary: a defect of ours must not end in silence
+            except Exception:  # noqa: BLE001 - the job boundary: a defect of ours must not end in silence
                 _log.exception("the supervisor met a defect diagnosis=%s", self._attempt.diagnosis.id)
                 ending = _defect()
             if isinstance(ending, diagnosis_pb2.DiagnosisResult):
