@@ -11,7 +11,10 @@ present() { docker image inspect "$1" >/dev/null 2>&1; }
 debian() {
     tag=$1 archive=$folder/$1.tar
     shift
-    [ -s "$archive" ] || mmdebstrap --quiet --variant=minbase --include="$(echo "$*" | tr ' ' ,)" bookworm "$archive"
+    [ -f "$archive" ] || {
+        mmdebstrap --quiet --variant=minbase --include="$(echo "$*" | tr ' ' ,)" bookworm "$archive.part.tar"
+        mv "$archive.part.tar" "$archive"
+    }
     present "debian-$tag" || docker import "$archive" "debian-$tag" >/dev/null
 }
 
