@@ -1,9 +1,10 @@
 """Programs whose branches raise, and activations of one number per sample."""
 
 import torch
-from observed_models import observed
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
+
+from observed_models import observed
 
 
 class OwnLoss(nn.Module):
