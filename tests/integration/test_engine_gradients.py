@@ -208,4 +208,4 @@ def test_an_observed_run_leaves_no_gradient_and_no_hook_behind(tmp_path: Path) -
     assert observe.observe(subject) == observe.observe(subject)
     for parameter in loaded.parameters():
         assert parameter.grad is None
-        assert not parameter._post_accumulate_grad_hooks  # type: ignore[attr-defined]  # noqa: SLF001  # where torch keeps them
+        assert not parameter._post_accumulate_grad_hooks  # noqa: SLF001  # where torch keeps them
