@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -11,6 +12,8 @@ from gradclinic.cli.plain_text import safe
 from gradclinic.cli.report import console
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gradclinic.records import Event
 
 _BAR_FROM_BYTES = 1 << 20  # smaller uploads are over before a bar could be read
@@ -44,6 +47,16 @@ class ProgressDisplay:
         if self._lively:
             self._progress.stop()
 
+    @contextlib.contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Something goes on that cannot be measured."""
+        task = self._progress.add_task(what, total=None, figure="") if self._lively else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                self._progress.remove_task(task)
+
     def uploading(self, name: str, sent_bytes: int, total_bytes: int) -> None:
         """An upload goes on."""
         if not self._lively:
@@ -55,8 +68,9 @@ class ProgressDisplay:
             self._progress.update(self._uploads[name], completed=sent_bytes, figure=figure)
 
     def accepted(self, id: str) -> None:  # noqa: A002 - the contract's own word
-        """The diagnosis has an id."""
-        self._line(f"diagnosis {safe(id)}")
+        """The diagnosis has an id; on a terminal the report is about to show it."""
+        if not self._lively:
+            self._line(f"diagnosis {safe(id)}")
 
     def changed(self, event: Event) -> None:
         """The diagnosis changed."""

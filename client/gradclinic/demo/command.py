@@ -66,10 +66,11 @@ def _diagnosed(case: Case, server: str) -> Diagnosis:
         connect(server, None, None, display.uploading) as client,
     ):
         torch.manual_seed(SEED)
-        example = case.build()
-        handle = client.submit(
-            example.model, example.inputs, target=example.target, loss="cross_entropy", run="demo", reuse=False
-        )
+        with display.busy("building the model and turning it into TorchScript"):
+            example = case.build()
+            handle = client.submit(
+                example.model, example.inputs, target=example.target, loss="cross_entropy", run="demo", reuse=False
+            )
         display.accepted(handle.id)
         try:
             for event in handle.watch():
