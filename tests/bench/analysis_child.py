@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from gradclinic_worker.analysis import analyse
 from safetensors.torch import load_file
 from torch.nn import functional
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_worker.analysis import analyse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

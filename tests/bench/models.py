@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, ResNetConfig, ResNetForImageClassification
+from transformers import GPT2Config, GPT2LMHeadModel, ResNetConfig, ResNetForImageClassification, logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +90,7 @@ def save_mlp(folder: Path) -> Saved:
 
 def _save_traced(folder: Path, build: Callable[[], nn.Module], inputs: torch.Tensor, target: torch.Tensor) -> Saved:
     torch.manual_seed(0)
+    logging.set_verbosity_error()
     with warnings.catch_warnings(action="ignore"):  # what transformers and tracing have to say is not our subject
         traced = torch.jit.trace(build().train(), (inputs,), check_trace=False)
     return _save(folder, traced, inputs, target)
