@@ -42,7 +42,7 @@ class RealWorker:
 
     def __init__(self, redis_url: str, *options: str, command: tuple[str, ...] = (sys.executable, __file__)) -> None:
         """Start it and wait until it is ready; options as of `gradclinic work`, which ``command`` may also be."""
-        self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-worker-test-")
+        self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-test-")
         self.log_path = Path(self.directory.name) / "work.log"
         self.store = Store.connect(StoreSettings(redis_url=redis_url))
         with self.log_path.open("wb") as log:

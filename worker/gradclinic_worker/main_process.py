@@ -9,7 +9,6 @@ import os
 import selectors
 import signal
 import socket
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from gradclinic_worker import prctl, reports
 from gradclinic_worker.child import Child, clean_environment, module_command
 from gradclinic_worker.metrics import MetricsServer, WorkerMetrics
 from gradclinic_worker.presence import Presence
+from gradclinic_worker.workplace import workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ STOP_GRACE_SECONDS = 10.0
 _TICK_SECONDS = 0.2
 _ZYGOTE_STOP_SECONDS = 3.0
 _STORE_RETRY_SECONDS = 0.5
-_DIRECTORY_PREFIX = "gradclinic-worker-"
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class MainProcess:
         prctl.adopt_orphans()
         prctl.hide_memory()
         with contextlib.ExitStack() as cleanup:
-            directory = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX))
+            directory = cleanup.enter_context(workplace())
             settings = with_sockets_in(self._settings, directory)
             receiver = reports.ReportReceiver(settings.executor.report_pipe)
             cleanup.callback(receiver.close)
