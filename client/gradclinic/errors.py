@@ -12,6 +12,7 @@ GradclinicError
 │   ├── ServiceUnavailable   UNAVAILABLE
 │   ├── DeadlineExceeded     DEADLINE_EXCEEDED
 │   └── ServerDefect         INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS
+├── ExtraMissing             an optional extra of this package is not installed
 └── NoResult                 the diagnosis gave no result
     ├── DiagnosisFailed      says why: reason, message, field, trace
     ├── DiagnosisCancelled
@@ -56,6 +57,14 @@ class FieldViolation:
 
     field: str  # for example `spec.loss.functional.name`
     description: str
+
+
+class ExtraMissing(GradclinicError, ImportError):
+    """An optional extra of this package is not installed."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs the extra `{extra}`: pip install 'gradclinic[{extra}]'")
+        self.extra = extra  # for example `plot`
 
 
 class ServerError(GradclinicError):

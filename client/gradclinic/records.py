@@ -7,7 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Record:
@@ -235,6 +238,22 @@ class Diagnosis(Record):
     def finished(self) -> bool:
         """Whether the state is final."""
         return self.state not in ("QUEUED", "RUNNING")
+
+    def plot(self) -> Figure:
+        """The gradient flow as a matplotlib figure: magnitudes along depth, gains, dead and saturated shares.
+
+        Raises:
+            ExtraMissing: matplotlib is not installed (`pip install 'gradclinic[plot]'`).
+        """
+        from gradclinic.plot import plot  # noqa: PLC0415 - an optional extra
+
+        return plot(self)
+
+    def to_html(self) -> str:
+        """The diagnosis as one HTML page that needs no network: findings, interactive gradient flow, tables."""
+        from gradclinic.page.document import render  # noqa: PLC0415 - only needed here
+
+        return render(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the system tests need on Debian 12, as root: Prometheus, Node.js, and a Docker engine with its plugins
-# for compose and builds, which Debian has only since its next release.
+# Installs what the system tests need on Debian 12, as root: Prometheus, Node.js, Chromium, and a Docker engine with its
+# plugins for compose and builds, which Debian has only since its next release.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
@@ -9,7 +9,7 @@ folder=$(mktemp -d)
 quietly() { "$@" >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }; }
 
 quietly apt-get update
-quietly apt-get install -y --no-install-recommends prometheus mmdebstrap docker.io iptables tini
+quietly apt-get install -y --no-install-recommends prometheus chromium mmdebstrap docker.io iptables tini
 command -v npm >/dev/null || quietly apt-get install -y --no-install-recommends nodejs npm
 
 plugins=/usr/libexec/docker/cli-plugins

@@ -97,14 +97,14 @@ def _measured(evidence: Evidence) -> list[str]:
 
     parts: list[str] = [element("strong", worded(evidence.value))]
     if evidence.threshold is not None:
-        parts.append(element("span", f" threshold {worded(evidence.threshold)}", class_="quiet"))
+        parts.append(element("span", f" · threshold {worded(evidence.threshold)}", class_="quiet"))
     spots = [] if evidence.sample is None else [f"sample {evidence.sample}"]
     if evidence.element is not None:
         spots.append(f"element [{', '.join(map(str, evidence.element))}]")
     if spots:
         parts.append(f" at {', '.join(spots)}")
     if evidence.text:
-        parts.append(element("span", " ", prose(evidence.text), class_="quiet"))
+        parts.append(element("span", " · ", prose(evidence.text), class_="quiet"))
     return parts
 
 

@@ -3,7 +3,7 @@
 function toolbar(place, hiddenCount, actions) {
   const filter = make("input", { type: "search", placeholder: "Filter by module or op", "aria-label": "Filter the chart by module or op" });
   const others = make("input", { type: "checkbox", id: "flow-others" });
-  const label = make("label", { for: "flow-others" }, others, ` ${count(hiddenCount, "operation")} without numbers`);
+  const label = make("label", { for: "flow-others" }, others, ` also ${count(hiddenCount, "operation")} without numbers`);
   const changed = () => actions.filtered(filter.value.trim().toLowerCase(), others.checked);
   filter.addEventListener("input", changed);
   others.addEventListener("change", changed);
@@ -43,7 +43,8 @@ function legend(place, picture) {
   place.append(...items);
 }
 
-function startFlow(picture) {
+// Draws the flow; `offered` is told which operations are to be seen at all.
+function startFlow(picture, offered) {
   const told = new Set(picture.findings.flatMap(({ at }) => at));
   const drawn = picture.sites.map((site, position) => site.measured || told.has(position));
   const details = document.getElementById("flow-details");
@@ -54,12 +55,15 @@ function startFlow(picture) {
   });
   const filtered = (words, others) => {
     const matches = (site) => `${site.module} ${site.op}`.toLowerCase().includes(words);
-    chart.show([...picture.sites.keys()].filter((position) => (others || drawn[position]) && matches(picture.sites[position])));
+    const kept = [...picture.sites.keys()].filter((position) => others || drawn[position]);
+    chart.show(kept.filter((position) => matches(picture.sites[position])));
+    offered(kept.map((position) => picture.sites[position]));
   };
   toolbar(bar, drawn.filter((each) => !each).length, { filtered, zoom: chart.zoom, pan: chart.pan, reset: chart.reset });
   legend(document.getElementById("flow-legend"), picture);
   filtered("", false);
-  if (picture.findings.length) chart.showFinding(0);
+  const first = picture.findings.findIndex(({ at, affected, edge }) => at.length || affected.length || edge);
+  if (first >= 0) chart.showFinding(first);
   let width = 0;
   new ResizeObserver(() => {
     if (chart.surface.clientWidth === width) return;
@@ -74,7 +78,10 @@ function start() {
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const reveal = (identifier) => document.getElementById(identifier).scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
   if (picture.sites.length) {
-    const chart = startFlow(picture);
+    const operations = document.getElementById("operations");
+    const words = (site) => `${site.module} ${site.op} ${sourceWords(site)}`.toLowerCase();
+    const table = dataTable(operations, operationColumns(), words);
+    const chart = startFlow(picture, table.offer);
     for (const button of document.querySelectorAll(".locate")) {
       button.addEventListener("click", () => {
         chart.showFinding(Number(button.dataset.finding) - 1);
@@ -82,8 +89,6 @@ function start() {
       });
     }
     const positions = new Map(picture.sites.map((site, position) => [site.index, position]));
-    const operations = document.getElementById("operations");
-    dataTable(operations, picture.sites, operationColumns(), (site) => `${site.module} ${site.op} ${sourceWords(site)}`.toLowerCase());
     operations.addEventListener("click", (event) => {
       const button = event.target.closest(".operation");
       if (!button) return;
@@ -93,7 +98,7 @@ function start() {
   }
   if (picture.parameters.length) {
     const words = (parameter) => `${parameter.name} ${STATUS_WORDS[parameter.status] || parameter.status}`.toLowerCase();
-    dataTable(document.getElementById("parameters"), picture.parameters, parameterColumns(), words);
+    dataTable(document.getElementById("parameters"), parameterColumns(), words).offer(picture.parameters);
   }
 }
 

@@ -61,10 +61,11 @@ function statusCell({ status }) {
   return make("span", { class: `status ${status.toLowerCase()}` }, STATUS_WORDS[status] || status);
 }
 
-function dataTable(section, rows, columns, words) {
+// A table whose rows are given by `offer`; `words` is what a row is filtered by.
+function dataTable(section, columns, words) {
   const table = section.querySelector("table");
   const more = section.querySelector(".more");
-  const state = { column: null, down: false, filter: "", all: false };
+  const state = { rows: [], column: null, down: false, filter: "", all: false };
   const body = make("tbody");
   const heads = columns.map((column, index) => {
     const button = make("button", { type: "button" }, column.title);
@@ -81,7 +82,7 @@ function dataTable(section, rows, columns, words) {
   }
 
   function fill() {
-    const found = sorted(rows.filter((row) => words(row).includes(state.filter)), columns[state.column], state.down);
+    const found = sorted(state.rows.filter((row) => words(row).includes(state.filter)), columns[state.column], state.down);
     const shown = state.all ? found : found.slice(0, ROWS_SHOWN);
     body.replaceChildren(...shown.map((row) => tableRow(row, columns)));
     heads.forEach((head, index) => {
@@ -90,7 +91,7 @@ function dataTable(section, rows, columns, words) {
     });
     more.hidden = shown.length === found.length;
     more.textContent = `Show all ${found.length.toLocaleString("en")}`;
-    const of = found.length === rows.length ? "" : ` of ${rows.length.toLocaleString("en")}`;
+    const of = found.length === state.rows.length ? "" : ` of ${state.rows.length.toLocaleString("en")}`;
     section.querySelector(".count").textContent = `${found.length.toLocaleString("en")}${of}`;
   }
 
@@ -102,7 +103,13 @@ function dataTable(section, rows, columns, words) {
     state.all = true;
     fill();
   });
-  fill();
+  return {
+    offer(rows) {
+      if (rows.length === state.rows.length) return;
+      state.rows = rows;
+      fill();
+    },
+  };
 }
 
 function columnClass(column) {
