@@ -14,7 +14,8 @@ For each ReLU, `clamp(min=0)`, `threshold` or `maximum(x, 0)`: the share of unit
 for every sample and position. CRITICAL when every value is zero, so that no gradient passes; WARNING from 90 % of
 the units on (about half of a healthy ReLU's *values* are zero, but few of its units always are). With few units
 chance can do that: a fair coin per unit must be able to explain it in less than one batch in a thousand, unless the
-inputs lie more than ten standard deviations below zero or the whole network before it is cut off.
+inputs lie more than ten standard deviations below zero or most of the network before it is cut off. A margin in the
+model's own loss that every sample keeps is no dead unit.
 
 ## Example
     nn.init.constant_(layer.bias, -100.0)      # relu(layer(x)) is zero for every x
@@ -57,8 +58,18 @@ def check(measurements: Measurements) -> Iterator[Finding]:
             and paths.reaches_loss(site)
         ):
             off = 1.0 if site.activation.zeros == site.activation.count else site.dead_unit_share or 0.0
-            if off >= OFF_SHARE and not _gets_nothing(paths, site) and not may_be_chance(paths, site, off):
+            if off < OFF_SHARE or _gets_nothing(paths, site) or _is_margin(paths, site):
+                continue
+            if not may_be_chance(paths, site, off):
                 yield _finding(paths, site, off)
+
+
+def _is_margin(paths: Paths, site: Site) -> bool:
+    """Whether it is a margin in the model's own loss that every sample keeps: nothing suffers."""
+    loss = paths.measurements.loss
+    later = any(paths.sites[index].parameters for index in paths.downstream(site))
+    suffers = bool(paths.parameters_before(site, GradientStatus.ZERO)) and loss.value != 0
+    return loss.kind == "model" and not later and not suffers
 
 
 def _gets_nothing(paths: Paths, site: Site) -> bool:
