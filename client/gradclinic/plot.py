@@ -1,4 +1,4 @@
-"""The gradient flow as a matplotlib figure: magnitudes along depth, gain of each operation, dead and saturated shares."""
+"""The gradient flow as a matplotlib figure: magnitudes along depth, gains, dead and saturated shares."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _SEVERITY_COLOURS: Final = {"CRITICAL": "#b3261e", "WARNING": "#b87a00", "INFO":
 _GLYPHS: Final = {Mark.ZERO: "o", Mark.MISSING: "x", Mark.NON_FINITE: "^"}
 _ROWS: Final = {Mark.NON_FINITE: ("NaN/Inf", 0.96), Mark.ZERO: ("zero", 0.09), Mark.MISSING: ("none", 0.03)}
 _NAMES_SHOWN: Final = 24
+_DOTS_SHOWN: Final = 150
+_LOWEST_EXPONENT: Final = -300.0  # below it, a limit would be zero
 _NAME_CHARACTERS: Final = 28
 
 
@@ -75,24 +77,35 @@ def _title(diagnosis: Diagnosis) -> str:
 
 def _draw_magnitudes(axes: Axes, sites: Sequence[Site]) -> None:
     marks_seen: set[Mark] = set()
+    drawn: list[float] = []
     for name, mark_of in (("activation", flow.activation_mark), ("gradient", flow.gradient_mark)):
         statistics: list[Statistics | None] = [getattr(site, name) for site in sites]
         marks = [mark_of(site) for site in sites]
         style = "-" if name == "gradient" else "--"
         places, values = _line(statistics, marks)
-        axes.plot(places, values, style, marker=".", markersize=4, color=_COLOURS[name], label=f"{name} RMS")
+        dot = "." if len(sites) <= _DOTS_SHOWN else None
+        axes.plot(places, values, style, marker=dot, markersize=4, color=_COLOURS[name], label=f"{name} RMS")
+        drawn += [value for value in values if value > 0]
         for mark, (_, height) in _ROWS.items():
             found = [place for place, each in enumerate(marks) if each is mark]
             if found:
                 _draw_marks(axes, found, height, mark, _COLOURS[name])
                 marks_seen.add(mark)
     axes.set_yscale("log")
-    axes.margins(y=0.16)
+    axes.set_ylim(*_whole_decades(drawn))
     axes.set_ylabel("RMS")
     for mark in marks_seen:
         word, height = _ROWS[mark]
         axes.text(1.005, height, word, transform=axes.transAxes, va="center", fontsize=8)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False)
+
+
+def _whole_decades(values: Sequence[float]) -> tuple[float, float]:
+    """Limits of a logarithmic axis around the values, with room for the rows of marks below and above."""
+    low = math.floor(math.log10(min(values, default=0.1)))
+    high = max(low + 1, math.ceil(math.log10(max(values, default=1.0))))
+    room = 0.16 * (high - low)
+    return 10 ** max(_LOWEST_EXPONENT, low - room), 10 ** (high + room)
 
 
 def _draw_marks(axes: Axes, places: Sequence[int], height: float, mark: Mark, colour: str) -> None:
@@ -111,7 +124,7 @@ def _draw_marks(axes: Axes, places: Sequence[int], height: float, mark: Mark, co
 
 
 def _line(statistics: Sequence[Statistics | None], marks: Sequence[Mark]) -> tuple[list[int], list[float]]:
-    """Points of a line. It goes on past what has nothing to expect, and breaks where a value is no number above zero."""
+    """Points of a line, which goes on past what has nothing to expect and breaks where there is no number above 0."""
     found = [
         (place, each.rms if each is not None and flow.has_point(each) else math.nan)
         for place, (each, mark) in enumerate(zip(statistics, marks, strict=True))
@@ -148,11 +161,12 @@ def _is_broken(gain: float) -> bool:
 
 
 def _draw_shares(axes: Axes, sites: Sequence[Site]) -> None:
-    width = 0.4
+    both = any(site.dead_unit_share for site in sites) and any(site.flat_share for site in sites)
+    width = 0.4 if both else 0.6
     for name, words, side in (("dead_unit_share", "units off", -0.5), ("flat_share", "flat region", 0.5)):
         shares = [(place, share) for place, site in enumerate(sites) if (share := getattr(site, name))]
         if shares:
-            places = [place + side * width for place, _ in shares]
+            places = [place + side * width * both for place, _ in shares]
             colour = _COLOURS["dead" if name == "dead_unit_share" else "flat"]
             axes.bar(places, [100 * share for _, share in shares], width, color=colour, label=words)
     axes.set_ylim(0, 100)
@@ -162,9 +176,7 @@ def _draw_shares(axes: Axes, sites: Sequence[Site]) -> None:
 
 def _draw_findings(stacked: Iterable[Axes], diagnosis: Diagnosis, shown: Sequence[int]) -> None:
     slots = {position: slot for slot, position in enumerate(shown)}
-    for number, (finding, spot) in enumerate(
-        zip(diagnosis.findings, flow.spots(diagnosis), strict=True), start=1
-    ):
+    for number, (finding, spot) in enumerate(zip(diagnosis.findings, flow.spots(diagnosis), strict=True), start=1):
         colour = _SEVERITY_COLOURS.get(finding.severity, _SEVERITY_COLOURS["INFO"])
         at = [slots[position] for position in spot.at if position in slots]
         edges = {"start": -0.5, "end": len(shown) - 0.5}
@@ -178,7 +190,7 @@ def _draw_findings(stacked: Iterable[Axes], diagnosis: Diagnosis, shown: Sequenc
                     _plain(f"{number} {finding.code}"),
                     (place, 1),
                     xycoords=axes.get_xaxis_transform(),
-                    xytext=(3, -4 - 11 * (number - 1)),
+                    xytext=(3, -18 - 11 * (number - 1)),
                     textcoords="offset points",
                     va="top",
                     fontsize=8,

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradclinic.cli.answer import answer, fail_on_option, json_option
+from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
 from gradclinic.cli.connecting import connect, connecting
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.errors import DiagnosisFailed, NoResult, ResultNotReady
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradclinic.client import Handle
     from gradclinic.records import Diagnosis
     from gradclinic.submission import RequestOptions
@@ -80,6 +82,7 @@ def _labels(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--no-reuse", is_flag=True, help="Do not answer from an identical earlier diagnosis.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
+@html_option
 @fail_on_option
 @connecting
 def diagnose(  # noqa: PLR0913 - one per option
@@ -93,6 +96,7 @@ def diagnose(  # noqa: PLR0913 - one per option
     quiet: bool,
     as_json: bool,
     fail_on: str | None,
+    page: Path | None,
     server: str,
     tls_roots: str | None,
     token: str | None,
@@ -111,7 +115,7 @@ def diagnose(  # noqa: PLR0913 - one per option
         handle = client.submit(model, inputs, **asked)
         display.accepted(handle.id)
         diagnosis = handle.diagnosis if wait == 0 else _followed(handle, display, wait)
-    return answer(diagnosis, as_json=as_json, fail_on=fail_on)
+    return answer(diagnosis, as_json=as_json, fail_on=fail_on, page=page)
 
 
 def _followed(handle: Handle, display: ProgressDisplay, wait: float | None) -> Diagnosis:

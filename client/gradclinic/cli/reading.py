@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gradclinic.cli import figures
-from gradclinic.cli.answer import answer, fail_on_option, json_option
+from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
 from gradclinic.cli.connecting import connect, connecting
 from gradclinic.cli.plain_text import safe
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.cli.report import show as print_content
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradclinic.records import Diagnosis, Page
 
 _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired"]
@@ -27,6 +29,7 @@ _VERDICTS = ["healthy", "warning", "critical"]
 @click.command()
 @click.argument("id")
 @json_option
+@html_option
 @fail_on_option
 @connecting
 def show(  # noqa: PLR0913 - one per option
@@ -34,6 +37,7 @@ def show(  # noqa: PLR0913 - one per option
     id: str,  # noqa: A002 - the contract's own word
     as_json: bool,
     fail_on: str | None,
+    page: Path | None,
     server: str,
     tls_roots: str | None,
     token: str | None,
@@ -41,13 +45,14 @@ def show(  # noqa: PLR0913 - one per option
     """Show the diagnosis ID, finished or not."""
     with connect(server, tls_roots, token) as client:
         diagnosis = client.get(id)
-    return answer(diagnosis, as_json=as_json, fail_on=fail_on)
+    return answer(diagnosis, as_json=as_json, fail_on=fail_on, page=page)
 
 
 @click.command()
 @click.argument("id")
 @click.option("--wait", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Longest to wait.")
 @json_option
+@html_option
 @fail_on_option
 @connecting
 def watch(  # noqa: PLR0913 - one per option
@@ -56,6 +61,7 @@ def watch(  # noqa: PLR0913 - one per option
     wait: float | None,
     as_json: bool,
     fail_on: str | None,
+    page: Path | None,
     server: str,
     tls_roots: str | None,
     token: str | None,
@@ -65,7 +71,7 @@ def watch(  # noqa: PLR0913 - one per option
         for event in client.watch(id, timeout=wait):
             display.changed(event)
         diagnosis = event.diagnosis or client.get(id)
-    return answer(diagnosis, as_json=as_json, fail_on=fail_on)
+    return answer(diagnosis, as_json=as_json, fail_on=fail_on, page=page)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from gradclinic import flow
 from gradclinic.page import circumstances
 from gradclinic.page.findings import findings
-from gradclinic.page.markup import Markup, element, fragment, json_block
+from gradclinic.page.markup import Markup, element, json_block
 from gradclinic.page.picture import picture
 
 if TYPE_CHECKING:

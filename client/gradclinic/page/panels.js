@@ -158,7 +158,7 @@ function shortened(path, room) {
     names.shift();
     if (names.join(".").length <= room) return names.join(".");
   }
-  return room >= 4 ? `…${path.slice(1 - room)}` : "";
+  return room >= 8 ? `…${path.slice(1 - room)}` : "";
 }
 
 // Which modules stand where: the deepest level of the module tree whose names still fit.

@@ -90,7 +90,7 @@ def _statistics(statistics: Statistics | None) -> dict[str, Any] | None:
 
 
 def _histogram(histogram: MagnitudeHistogram | None) -> dict[str, Any] | None:
-    return histogram and {"lowest": histogram.lowest_exponent, "counts": list(histogram.counts)}
+    return None if histogram is None else {"lowest": histogram.lowest_exponent, "counts": list(histogram.counts)}
 
 
 def _number(value: float | None) -> float | str | None:
