@@ -273,24 +273,22 @@ def _row(numbers: list[float]) -> Row:
 
 def _histograms(samples: list[list[torch.Tensor]]) -> list[tuple[int, tuple[int, ...]]]:
     """For each group of samples: the lowest exponent and the counts by powers of two."""
-    groups = [
-        torch.cat([each.to("cpu", torch.float64) for each in group]).abs().numpy() if group else np.empty(0)
-        for group in samples
-    ]
-    for group in samples:
-        group.clear()
-    sizes = [len(group) for group in groups]
+    sizes = [sum(each.numel() for each in group) for group in samples]
     if not sum(sizes):
         return [(0, ())] * len(samples)
-    values = np.concatenate(groups)
-    owners = np.repeat(np.arange(len(groups)), sizes)
+    # One tensor and one transfer for all of them; half precision has no NumPy type.
+    joined = torch.cat([each for group in samples for each in group])
+    values = joined.to(torch.float64 if joined.dtype is torch.float64 else torch.float32).cpu().numpy()
+    for group in samples:
+        group.clear()
+    owners = np.repeat(np.arange(len(sizes)), sizes)
     counted = np.isfinite(values) & (values != 0)
     exponents = np.frexp(values[counted])[1] - 1  # x = m * 2**e with 0.5 <= m < 1
     if not len(exponents):
         return [(0, ())] * len(samples)
     lowest, width = int(exponents.min()), int(exponents.max() - exponents.min() + 1)
     cells = owners[counted] * width + (exponents - lowest)
-    table = np.bincount(cells, minlength=len(groups) * width).reshape(len(groups), width)
+    table = np.bincount(cells, minlength=len(sizes) * width).reshape(len(sizes), width)
     return [_trim(row, lowest) for row in table]
 
 
