@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gradclinic_worker.settings import WorkerSettings
 
 ZYGOTE_COMMAND = module_command("gradclinic_worker.zygote_process")
+# Threads of OpenMP that wait for work sleep instead of spinning: a core belongs to whoever has something to do.
+QUIET_THREADS = {"OMP_WAIT_POLICY": "passive"}
 QUEUE_COMMAND = module_command("gradclinic_worker.queue_process")
 
 START_LIMIT_SECONDS = 200.0
@@ -89,7 +91,8 @@ class MainProcess:
             self._wake_on_signals(selector, cleanup)
             self._serve_metrics(cleanup)
 
-            zygote = Child("zygote", self._zygote_command, settings.executor.to_json(), clean_environment())
+            environment = {**QUIET_THREADS, **clean_environment()}
+            zygote = Child("zygote", self._zygote_command, settings.executor.to_json(), environment)
             queue = Child("queue", QUEUE_COMMAND, settings.to_json(), dict(os.environ))
             zygote.start()
             cleanup.callback(lambda: zygote.stop(_ZYGOTE_STOP_SECONDS))
