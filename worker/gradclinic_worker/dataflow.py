@@ -55,6 +55,7 @@ class SiteDraft:
         reads: Atoms that it reads.
         is_write: It writes into one of its arguments.
         node: Its node in the inlined graph.
+        arguments: What each argument of its node holds, by position.
     """
 
     index: int
@@ -65,6 +66,7 @@ class SiteDraft:
     is_write: bool
     reads: set[int] = field(default_factory=set)
     constants: dict[str, object] = field(default_factory=dict)
+    arguments: tuple[Flow, ...] = ()
 
 
 class Walk:
@@ -272,6 +274,9 @@ class Walk:
                 self._values[output.unique()] = _container_of(form, reads)
                 continue
             self._put_site(node, output, position, form, reads, constants, is_write=is_write)
+            site = self._site_of[output.unique()]
+            flows = tuple(flow_of(value) for value in values)
+            site.arguments = tuple(a | b for a, b in zip(site.arguments or flows, flows, strict=True))
             if viewed is not None:
                 self._alias(output, values[viewed], kind, is_write=is_write)
 

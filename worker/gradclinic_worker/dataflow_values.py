@@ -327,6 +327,11 @@ class Sources:
             self._atoms[key] = -len(self.names)
         return self._atoms[key]
 
+    def label(self, atom: int) -> str:
+        """`input:NAME`, `parameter:NAME` or `buffer:NAME`."""
+        kind, name = self.names[-atom - 1]
+        return f"{kind}:{name}"
+
     def pick(self, flow: Iterable[int], kind: str) -> tuple[str, ...]:
         """Names of the sources of one kind in a flow, in order of first mention."""
         found = sorted((atom for atom in flow if atom < 0), reverse=True)

@@ -78,6 +78,8 @@ class Site:
         default_factory=dict
     )  # constant arguments by schema name (int, float, bool, str, None, or a tuple of them)
     output: int = 0  # which output of its operation this is, for an op with several (LSTM, max with indices)
+    # What each argument of the op holds, by position: sites and `input:NAME`, `parameter:NAME`, `buffer:NAME`.
+    arguments: tuple[tuple[int | str, ...], ...] = ()
 
     # measured, forward
     calls: int = 0

@@ -26,6 +26,7 @@ from gradclinic_worker.observe_recorder import Tally, call_rms
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradclinic_worker.dataflow_values import Sources
     from gradclinic_worker.observe import Run, Subject
     from gradclinic_worker.program import Program, ProgramSite
     from gradclinic_worker.statistics import Gauge
@@ -103,7 +104,7 @@ def measurements(subject: Subject, run: Run) -> Measurements:
     program = subject.program
     reaching = programs.reaching(program, run.outputs)
     sites = tuple(
-        _site(known, tally, summaries, reaches_loss=known.index in reaching)
+        _site(known, tally, summaries, program.sources, reaches_loss=known.index in reaching)
         for known, tally in zip(program.sites, run.recorder.tallies, strict=True)
     )
     return Measurements(
@@ -129,10 +130,13 @@ def measurements(subject: Subject, run: Run) -> Measurements:
     )
 
 
-def _site(known: ProgramSite, tally: Tally, summaries: dict[int, Statistics], *, reaches_loss: bool) -> Site:
+def _site(
+    known: ProgramSite, tally: Tally, summaries: dict[int, Statistics], sources: Sources, *, reaches_loss: bool
+) -> Site:
     activation = summaries.get(id(tally.activation)) if tally.activation is not None else None
     arrived = tally.gradient is not None and tally.gradient_order >= 0
     units = tally.alive.numel() if tally.alive is not None else None
+    named = [tuple(a if a >= 0 else sources.label(a) for a in atoms) for atoms in known.arguments]
     return Site(
         index=known.index,
         op=known.op,
@@ -145,6 +149,7 @@ def _site(known: ProgramSite, tally: Tally, summaries: dict[int, Statistics], *,
         reached_by=known.reached_by,
         constants=known.constants,
         output=known.output,
+        arguments=tuple(named),
         calls=tally.calls,
         first_call_order=tally.first_call_order,
         shape=tuple(tally.shape),

@@ -33,6 +33,7 @@ class ProgramSite:
         span: The outputs outside the flat region, for saturating ops.
         switches_off: The op switches units off, as ReLU does.
         channels_first: Its units are along dimension 1 also in three dimensions.
+        arguments: Atoms that each argument of the op holds, by position; empty for what is no tensor.
     """
 
     index: int
@@ -53,6 +54,7 @@ class ProgramSite:
     span: ops.Span | None
     switches_off: bool
     channels_first: bool
+    arguments: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def _finish(
         span=ops.lively_span(op, draft.constants),
         switches_off=ops.switches_units_off(op, draft.constants),
         channels_first=channels_first,
+        arguments=tuple(tuple(sorted(flow)) for flow in draft.arguments),
     )
 
 
