@@ -93,3 +93,16 @@ def test_whole_modules_are_the_largest_without_others() -> None:
 
 def test_common_module() -> None:
     assert ["a.b", "", ""] == [common_module(paths) for paths in (["a.b.c", "a.b.d"], ["a.x", "b.x"], [""])]
+
+
+def test_a_residual_stream_goes_from_merge_to_merge() -> None:
+    run = TinyRun()
+    value = run.op("aten::linear", "x", weights=["stem.w"], gradient=4.0**8)
+    for block in range(7, -1, -1):
+        branch = run.op("aten::linear", value, weights=[f"{block}.w"], gradient=0.5 * 4.0**block)
+        value = run.op("aten::add", value, branch, gradient=4.0**block)
+    paths = Paths(run.finish(value))
+    profile = depth_profile(paths, paths.sites[0])
+    assert profile is not None
+    assert [-2.0] * 8 == [round(step, 6) for step in profile.steps]
+    assert profile.is_exponential

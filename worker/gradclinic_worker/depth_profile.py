@@ -53,17 +53,22 @@ class DepthProfile:
         bits: How many factors of two the gradient loses on its way back through a site, by site index.
         decay: Factors of two that it loses from the last site of the way to the first layer; negative: gains.
         starved: Number of layers before the first one of ``layers`` at which nothing but zero arrives.
+        merges: As a layer's ``norm``, where ways join, as after a residual block; the first is the first layer's.
     """
 
     layers: tuple[Layer, ...]
     bits: Mapping[int, float]
     decay: float
     starved: int
+    merges: tuple[float, ...] = ()
 
     @property
     def steps(self) -> list[float]:
-        """Factors of two lost from each layer to the one before it."""
-        return [later.norm - earlier.norm for earlier, later in pairwise(self.layers)]
+        """Factors of two lost from each layer to the one before it; of a residual stream, from merge to merge."""
+        norms = [layer.norm for layer in self.layers]
+        if len(norms) <= FEWEST_STEPS and len(self.merges) > FEWEST_STEPS:
+            norms = list(self.merges)
+        return [later - earlier for earlier, later in pairwise(norms)]
 
     @property
     def is_exponential(self) -> bool:
@@ -100,8 +105,12 @@ def depth_profile(paths: Paths, start: Site) -> DepthProfile | None:
         elif names and not layers:
             starved += 1
     bits = {later.index: norms[later.index] - norms[earlier.index] for earlier, later in pairwise(measured)}
+    merges = [
+        norms[site.index] for site in measured[1:] if sum(each.requires_grad for each in paths.operands(site)) > 1
+    ]
     decay = norms[measured[-1].index] - (layers[0].norm if layers else norms[measured[0].index])
-    return DepthProfile(tuple(layers), bits, decay, starved)
+    joined = (*(layer.norm for layer in layers[:1]), *merges)
+    return DepthProfile(tuple(layers), bits, decay, starved, joined)
 
 
 def relative_gradient(parameter: Parameter) -> float:

@@ -160,7 +160,7 @@ class Site(google.protobuf.message.Message):
     dead_unit_share: builtins.float
     """Share of units that are off for every sample, 0..1."""
     gradient_gain: builtins.float
-    """RMS of the incoming over RMS of the outgoing gradient of this op."""
+    """RMS of the gradient that the op hands on to its operand over RMS of the one that arrives; absent where unclear."""
     @property
     def location(self) -> gradclinic.v1.finding_pb2.Location:
         """Where the operation stands."""
