@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from gradclinic_worker import statistics
@@ -217,8 +218,11 @@ class Recorder:
         if span is None or (row is not None and span.low < row[5] and row[6] < span.high and not row[1]):
             return
         for piece in statistics.pieces(value):
-            outside = torch.count_nonzero((piece <= span.low) | (piece >= span.high))
-            tally.flat = tally.flat + (outside.item() if self.is_immediate else outside.double())
+            outside = (piece <= span.low) | (piece >= span.high)
+            if outside.is_cuda:
+                tally.flat = tally.flat + torch.count_nonzero(outside).double()
+            else:
+                tally.flat = tally.flat + int(np.count_nonzero(outside.numpy()))
 
     def _hook(self, value: torch.Tensor, site: int, tally: Tally, known: ProgramSite) -> None:
         if tally.gradient is None:

@@ -208,8 +208,11 @@ def _measure_finite(piece: torch.Tensor) -> Row:
 
 
 def _wide_moments(piece: torch.Tensor, largest: float) -> tuple[float, float]:
-    """Sum and sum of squares where float32 squares would overflow or vanish."""
-    scaled = piece.double() / largest
+    """Sum and sum of squares where squares would overflow or vanish."""
+    if piece.dtype is torch.float32:  # float64 holds all of its squares
+        wide = piece.double()
+        return wide.sum().item(), torch.dot(wide, wide).item()
+    scaled = piece / largest
     total, squares = scaled.sum().item() * largest, torch.dot(scaled, scaled).item()
     # Beyond float64's own range the sum of squares is the largest number there is.
     return total, min(squares * largest * largest, torch.finfo(torch.float64).max)
