@@ -129,13 +129,17 @@ function flowChart(container, picture, told) {
     state.cursor = state.shown[within];
     const site = picture.sites[state.cursor];
     tooltip.replaceChildren(...tooltipContent(site, picture));
-    tooltip.hidden = false;
-    const x = slots.place(within);
-    const room = surface.clientWidth;
-    const wide = tooltip.offsetWidth;
-    tooltip.style.left = `${Math.max(0, x + wide + 24 < room ? x + 14 : x - wide - 14)}px`;
+    placeTooltip(within);
     spoken.textContent = spokenWords(site);
     drawOverlay();
+  }
+
+  // Beside the cursor, on the side that has room.
+  function placeTooltip(slot) {
+    tooltip.hidden = slot < state.from || slot > state.to;
+    if (tooltip.hidden) return;
+    const [x, wide] = [slots.place(slot), tooltip.offsetWidth];
+    tooltip.style.left = `${Math.max(0, x + wide + 24 < surface.clientWidth ? x + 14 : x - wide - 14)}px`;
   }
 
   function leave() {
@@ -151,6 +155,7 @@ function flowChart(container, picture, told) {
     state.to = state.from + span;
     told.viewed(state.to - state.from < most);
     redraw();
+    if (state.cursor !== null) placeTooltip(state.shown.indexOf(state.cursor));
   }
 
   function zoom(factor) {

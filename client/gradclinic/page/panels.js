@@ -35,20 +35,14 @@ function positive(value) {
 // A line through the points that have a value. It ends where the value is zero, missing or not finite, and goes on past
 // operations that have nothing to expect.
 function linePath(series, slots, place) {
-  let [path, pen] = ["", false];
-  const alone = [];
+  const pieces = [[]];
   for (const { slot, value, mark } of series) {
     if (mark === "absent") continue;
-    if (!positive(value)) {
-      pen = false;
-      continue;
-    }
-    const point = `${round(slots.place(slot))} ${round(place(value))}`;
-    path += `${pen ? "L" : "M"}${point}`;
-    if (!pen) alone.push([slots.place(slot), place(value)]);
-    pen = true;
+    if (positive(value)) pieces[pieces.length - 1].push([round(slots.place(slot)), round(place(value))]);
+    else pieces.push([]);
   }
-  return { path, starts: alone };
+  const path = pieces.map((points) => points.map(([x, y], turn) => `${turn ? "L" : "M"}${x} ${y}`).join("")).join("");
+  return { path, alone: pieces.filter((points) => points.length === 1).map(([point]) => point) };
 }
 
 function glyphPath(glyph, points) {
@@ -57,12 +51,12 @@ function glyphPath(glyph, points) {
 
 function drawSeries(series, slots, place, name) {
   const group = draw("g", { class: name });
-  const { path, starts } = linePath(series, slots, place);
+  const { path, alone } = linePath(series, slots, place);
   if (path) group.append(draw("path", { d: path, class: "line" }));
   const dots =
     slots.spacing >= DOT_SPACING
       ? series.filter(({ value }) => positive(value)).map(({ slot, value }) => [slots.place(slot), place(value)])
-      : starts;
+      : alone;
   if (dots.length) group.append(draw("path", { d: glyphPath("dot", dots), class: "dots" }));
   return group;
 }
@@ -161,22 +155,32 @@ function shortened(path, room) {
   return room >= 8 ? `…${path.slice(1 - room)}` : "";
 }
 
+// Neighbours of one module at a level of the tree. Where that is too fine (`coarse`), what a parent does between its
+// children counts to the child before it.
+function moduleRuns(visible, level, coarse) {
+  const runs = [];
+  for (const { site, slot } of visible) {
+    const name = site.module.split(".").slice(0, level).join(".");
+    const last = runs[runs.length - 1];
+    const within = last && coarse && (name === "" || last.name.startsWith(`${name}.`));
+    if (last && (last.name === name || within)) last.to = slot;
+    else runs.push({ name, from: slot, to: slot });
+  }
+  return runs;
+}
+
 // Which modules stand where: the deepest level of the module tree whose names still fit.
 function moduleStrip(visible, slots, area) {
   const group = draw("g", { class: "strip" });
-  let best = null;
-  for (let level = 1; level <= 8; level += 1) {
-    const runs = [];
-    for (const { site, slot } of visible) {
-      const name = site.module.split(".").slice(0, level).join(".");
-      const last = runs[runs.length - 1];
-      if (last && last.name === name) last.to = slot;
-      else runs.push({ name, from: slot, to: slot });
-    }
-    if (best !== null && runs.length > (area.right - area.left) / 64) break;
+  const most = (area.right - area.left) / 64;
+  const coarse = moduleRuns(visible, 1, false).length > most;
+  let best = moduleRuns(visible, 1, coarse);
+  for (let level = 2; level <= 8; level += 1) {
+    const runs = moduleRuns(visible, level, coarse);
+    if (runs.length > most) break;
     best = runs;
   }
-  (best || []).forEach(({ name, from, to }, turn) => {
+  best.forEach(({ name, from, to }, turn) => {
     const x = slots.place(from) - slots.spacing / 2;
     const width = slots.place(to) + slots.spacing / 2 - x;
     const box = { x: round(x), y: area.top, width: round(Math.max(0.5, width)), height: area.bottom - area.top };
