@@ -14,7 +14,8 @@ from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 
 from gradclinic_worker import archive, feed
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_worker.errors import AnalysisError, RaisedError
+from gradclinic_worker.loss_calls import LossCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ class Criterion:
         options: The keyword options that are plain values.
         targets: Target tensors by name.
         output: Which output the loss gets: an index or dotted name; "" is the only floating tensor.
+        weight: The option `weight`, where it was sent.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Criterion:
     options: Mapping[str, object] = field(default_factory=dict)
     targets: Mapping[str, torch.Tensor] = field(default_factory=dict)
     output: str = ""
+    weight: torch.Tensor | None = None
     _apply: Callable[[list[torch.Tensor], object], torch.Tensor] = field(default=lambda read, _: read[0], repr=False)
 
     def read(self, output: object) -> list[torch.Tensor]:
@@ -55,11 +58,17 @@ class Criterion:
             return [tensor for _, tensor in _floating(named)]
         return [_select(named, self.output)]
 
+    def call(self, read: list[torch.Tensor]) -> LossCall | None:
+        """What the loss gets, as a record that can be measured; None for a loss that torch does not know by name."""
+        if self.kind != "functional":
+            return None
+        return LossCall(self.name, -1, self.options, read[0].detach(), self.targets, self.weight)
+
     def __call__(self, output: object) -> torch.Tensor:
         """The scalar loss, shape ``[]``.
 
         Raises:
-            AnalysisError: LOSS_ERROR when the loss raises or gives no scalar.
+            AnalysisError: LOSS_ERROR when the loss raises (then it is a RaisedError) or gives no scalar.
         """
         read = self.read(output)
         try:
@@ -70,9 +79,9 @@ class Criterion:
         except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
-            raise _loss_error(
-                f"{self._called()} raised: {str(error).strip()}. {self._met(read)}", str(error)
-            ) from error
+            said = str(error).strip()
+            failure = _loss_error(f"{self._called()} raised: {said}. {self._met(read)}", str(error))
+            raise RaisedError(failure, said) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             got = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise _loss_error(f"{self._called()} gave {got}; a loss must be a scalar: take its mean or its sum.")
@@ -150,7 +159,7 @@ def _functional(
     def apply(read: list[torch.Tensor], _: object) -> torch.Tensor:
         return _call(signature, read[0], targets, {**options, **tensor_options})
 
-    return Criterion("functional", name, dict(options), targets, spec.output, apply)
+    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options.get("weight"), apply)
 
 
 def _call(

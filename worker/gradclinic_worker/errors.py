@@ -1,6 +1,7 @@
 """Why an analysis gives up: one error that crosses process boundaries as a proto Failure.
 
 AnalysisError
+└── RaisedError
 """
 
 from __future__ import annotations
@@ -30,3 +31,15 @@ class AnalysisError(Exception):
     def failure(self) -> diagnosis_pb2.Failure:
         """The same as a message of the contract."""
         return diagnosis_pb2.Failure(reason=self.reason, message=self.message, field=self.field, trace=self.trace)
+
+
+class RaisedError(AnalysisError):
+    """The model or its loss raised; some of what they raise is a diagnosis of its own.
+
+    Attributes:
+        said: The error's own words.
+    """
+
+    def __init__(self, failure: AnalysisError, said: str) -> None:
+        super().__init__(failure.reason, failure.message, field=failure.field, trace=failure.trace)
+        self.said = said

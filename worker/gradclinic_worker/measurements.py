@@ -135,6 +135,54 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a loss function got as the prediction; of a large one an evenly strided part was looked at."""
+
+    given_by: tuple[int | str, ...]  # sites that gave it, or `input:NAME`, `parameter:NAME`...
+    shape: tuple[int, ...]
+    dtype: str
+    min: float  # of the finite elements, NaN where there are none
+    max: float
+    nonfinite: int
+    # Dimensions along which its elements are at least 0 and sum to 1, and along which their exponentials do.
+    probability_dims: tuple[int, ...] = ()
+    log_probability_dims: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a loss function got as (one of) its target(s)."""
+
+    name: str  # of the loss function's argument
+    given_by: tuple[int | str, ...]  # sites that gave it, `target:NAME` or `input:NAME`
+    shape: tuple[int, ...]
+    dtype: str
+    min: float  # of the finite elements that are not ignored, NaN where there are none
+    max: float
+    nonfinite: int = 0
+    ignored: int = 0  # elements equal to `ignore_index`
+    counts: tuple[tuple[int, int], ...] = ()  # whole numbers only: the commonest values and how often, not ignored
+    deciles: tuple[float, ...] = ()  # 11 of them, of an evenly strided sample
+    samples_alike: bool = False  # there are several samples (first dimension), and all are exactly the same
+    lowest: Culprit | None = None  # the first smallest element
+    highest: Culprit | None = None  # the first largest element
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerm:
+    """One call of a loss function that torch knows: the request's own, or an operator within the model."""
+
+    name: str  # in torch.nn.functional
+    site: int  # the operator's site; -1: the request's loss
+    options: dict[str, object]
+    prediction: Prediction
+    targets: tuple[Target, ...]
+    residual_rms: float | None = None  # of prediction - target, for losses that compare elements of equal shape
+    weight_is_zero: bool = False  # it got a `weight` that is all zero
+    error: str = ""  # what it raised, if it did
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """The loss of the run."""
 
@@ -169,5 +217,6 @@ class Measurements:
     target: tuple[Tensor, ...]
     loss: Loss
     modules: tuple[Module, ...]
+    terms: tuple[LossTerm, ...] = ()  # the loss functions that were called, in order
     unobserved: tuple[tuple[str, str], ...] = ()  # what, why
     notes: tuple[str, ...] = ()

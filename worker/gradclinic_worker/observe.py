@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import misfit, observe_table, probe, statistics
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_worker import misfit, observe_table, probe, raised_errors, statistics
+from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.observe_recorder import Recorder
 from gradclinic_worker.statistics import Gauge
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gradclinic_worker.criterion import Criterion
+    from gradclinic_worker.loss_calls import LossCall
     from gradclinic_worker.measurements import Measurements
     from gradclinic_worker.program import Program
 
@@ -35,7 +36,9 @@ class Run:
     Attributes:
         loss: Value of the loss, NaN where there is none.
         gradients: Statistics of each parameter's gradient by its name.
-        read: The tensors of the output that the loss reads, by their place in `Program.results`.
+        outputs: The sites that the loss reads.
+        call: What the request's loss was called with, where torch knows it by name.
+        raised: What forward or the loss raised; then there is no loss.
     """
 
     recorder: Recorder
@@ -46,6 +49,8 @@ class Run:
     backward_error: str = ""
     gradients: dict[str, Gauge] = field(default_factory=dict)
     outputs: tuple[int, ...] = ()
+    call: LossCall | None = None
+    raised: RaisedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ def observe(
     second time with the same seed to find the operands that did it.
 
     Raises:
-        AnalysisError: FORWARD_ERROR when the model raises, LOSS_ERROR when the loss does, OUT_OF_MEMORY.
+        AnalysisError: FORWARD_ERROR when the model raises, LOSS_ERROR when the loss does, and what they raise is
+            no diagnosis by itself; OUT_OF_MEMORY.
     """
     device = next((tensor.device for tensor in subject.inputs.values()), torch.device("cpu"))
     buffers = _snapshot(subject)
@@ -91,7 +97,10 @@ def observe(
         if examined := observe_table.first_to_fail(run, MAX_EXAMINED_SITES):
             _restore(buffers)
             run = _run(subject, entered, is_immediate=True, kept_operands=examined)
-    return observe_table.measurements(subject, run)
+    found = observe_table.measurements(subject, run)
+    if run.raised is not None and raised_errors.recognise(found) is None:
+        raise run.raised
+    return found
 
 
 def _run(
@@ -113,16 +122,28 @@ def _run(
         run.targets[name] = _gauge(tensor, is_immediate=is_immediate)
     with _parameter_gradients(subject, run), _modes_restored(), probe.listening(recorder):
         entered(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.2)
-        output = _forward(subject)
-        read = subject.criterion.read(output)
-        run.outputs = observe_table.sites_of(subject.program, output, read)
-        loss = subject.criterion(output)
+        try:
+            loss = _loss(subject, run)
+        except RaisedError as error:
+            run.raised = error
+            return run
         run.loss, run.loss_requires_grad = float(loss.detach().item()), loss.requires_grad
-        del output, read
         entered(diagnosis_pb2.DIAGNOSIS_STAGE_BACKWARD, 0.5)
         if loss.requires_grad:
             run.backward_error = _backward(loss)
     return run
+
+
+def _loss(subject: Subject, run: Run) -> torch.Tensor:
+    """Forward and the loss, shape ``[]``."""
+    output = _forward(subject)
+    read = subject.criterion.read(output)
+    run.outputs = observe_table.sites_of(subject.program, output, read)
+    run.call = subject.criterion.call(read)
+    loss = subject.criterion(output)
+    if run.call is not None:
+        run.call.has_returned()
+    return loss
 
 
 def _forward(subject: Subject) -> object:
@@ -134,7 +155,9 @@ def _forward(subject: Subject) -> object:
     except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
-        raise misfit.forward_error(*split_trace(str(error)), subject.inputs, program.module.parameters()) from error
+        said, trace = split_trace(str(error))
+        failure = misfit.forward_error(said, trace, subject.inputs, program.module.parameters())
+        raise RaisedError(failure, said) from error
     return output
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from gradclinic_worker import statistics
+from gradclinic_worker.loss_calls import LossCall
+from gradclinic_worker.loss_ops import LOSS_OPS, loss_options
 from gradclinic_worker.measurements import Culprit
 from gradclinic_worker.statistics import Gauge
 
@@ -59,6 +61,8 @@ class Recorder:
         tallies: One per site.
         is_immediate: Each number is read back at once. Without it nothing waits
             for the device, and what depends on order or place is not known.
+        loss_calls: The first call of each operator that is a loss, by site.
+        loss_running: The loss that has begun and not returned.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class Recorder:
         """
         self.tallies = [Tally() for _ in program.sites]
         self.is_immediate = is_immediate
+        self.loss_calls: dict[int, LossCall] = {}
+        self.loss_running: LossCall | None = None
         self._sites = program.sites
         self._order = 0
         self._gradient_order = 0
@@ -98,8 +104,21 @@ class Recorder:
         """A site ran, and gave no tensor."""
         self._count(self.tallies[site])
 
+    def on_operands(self, values: list[torch.Tensor], site: int) -> None:
+        """A loss is about to run on a prediction and its targets."""
+        known = self._sites[site]
+        loss = LOSS_OPS[known.op]
+        prediction, *targets = (value.detach() for value in values)
+        named = dict(zip(loss.targets, targets, strict=True))
+        self.loss_running = LossCall(loss.name, site, loss_options(known.constants), prediction, named)
+
     def on_tensor(self, value: torch.Tensor, site: int) -> None:
         """A site gave a tensor."""
+        if self.loss_running is not None and self.loss_running.site == site:
+            if site not in self.loss_calls:
+                self.loss_running.has_returned()
+                self.loss_calls[site] = self.loss_running
+            self.loss_running = None
         self._count(self.tallies[site])
         self._look(value, site)
 

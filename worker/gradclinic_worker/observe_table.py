@@ -13,6 +13,7 @@ from gradclinic_worker.measurements import (
     Culprit,
     GradientStatus,
     Loss,
+    LossTerm,
     Measurements,
     Module,
     Parameter,
@@ -123,11 +124,31 @@ def measurements(subject: Subject, run: Run) -> Measurements:
             value=run.loss,
             requires_grad=run.loss_requires_grad,
             outputs=run.outputs,
+            error=run.raised.said if run.raised is not None else "",
             backward_error=run.backward_error,
         ),
         modules=tuple(_modules(program.module)),
+        terms=tuple(_terms(subject, run)),
         unobserved=(*program.unobserved, *_unseen(sites, run.recorder.tallies)),
     )
+
+
+def _terms(subject: Subject, run: Run) -> Iterable[LossTerm]:
+    """The loss functions that were called: those within the model in program order, then the request's own."""
+    recorder, program = run.recorder, subject.program
+    calls = [(call, "") for _, call in sorted(recorder.loss_calls.items())]
+    if recorder.loss_running is not None:
+        calls.append((recorder.loss_running, run.raised.said if run.raised is not None else ""))
+    for call, error in calls:
+        atoms = program.sites[call.site].arguments
+        given_by = [
+            tuple(atom if atom >= 0 else program.sources.label(atom) for atom in each)
+            for each in atoms[: 1 + len(call.targets)]
+        ]
+        yield call.measure(given_by, error=error)
+    if run.call is not None:
+        error = run.raised.said if run.raised is not None else ""
+        yield run.call.measure([run.outputs, *((f"target:{name}",) for name in run.call.targets)], error=error)
 
 
 def _site(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PROBE = "gradclinic::probe"
 PROBE_OPTIONAL = "gradclinic::probe_optional"
 PROBE_LIST = "gradclinic::probe_list"
+PROBE_OPERANDS = "gradclinic::probe_operands"
 VISIT = "gradclinic::visit"
 
 
@@ -27,6 +28,9 @@ class Listener(Protocol):
 
     def on_list(self, values: list[torch.Tensor], site: int) -> None:
         """A site gave a list of tensors."""
+
+    def on_operands(self, values: list[torch.Tensor], site: int) -> None:
+        """A site that is a loss is about to run on these."""
 
     def on_visit(self, site: int) -> None:
         """A site ran, and gave no tensor."""
@@ -56,6 +60,11 @@ def _probe_list(values: list[torch.Tensor], site: int) -> None:
         _Line.listener.on_list(values, site)
 
 
+def _probe_operands(values: list[torch.Tensor], site: int) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_operands(values, site)
+
+
 def _visit(site: int) -> None:
     if _Line.listener is not None:
         _Line.listener.on_visit(site)
@@ -66,10 +75,12 @@ _LIBRARY = torch.library.Library("gradclinic", "DEF")
 _LIBRARY.define("probe(Tensor value, int site) -> ()")
 _LIBRARY.define("probe_optional(Tensor? value, int site) -> ()")
 _LIBRARY.define("probe_list(Tensor[] values, int site) -> ()")
+_LIBRARY.define("probe_operands(Tensor[] values, int site) -> ()")
 _LIBRARY.define("visit(int site) -> ()")
 _LIBRARY.impl("probe", _probe, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_optional", _probe_optional, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_list", _probe_list, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_operands", _probe_operands, "CompositeImplicitAutograd")
 _LIBRARY.impl("visit", _visit, "CompositeExplicitAutograd")
 
 

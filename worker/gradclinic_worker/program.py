@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_inline, program_lines
+from gradclinic_worker.loss_ops import LOSS_OPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import torch
 
     from gradclinic_worker.dataflow import SiteDraft
     from gradclinic_worker.measurements import SourceLine
@@ -218,3 +219,9 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
         else:
             call = graph.create(kinds[draft.form], [draft.node.outputsAt(draft.position), index], 0)
         call.insertAfter(draft.node)
+        if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
+            read = list(draft.node.inputs())[: 1 + len(loss.targets)]
+            operands = graph.create("prim::ListConstruct", read, 1)
+            operands.output().setType(torch.ListType.ofTensors())
+            operands.insertBefore(draft.node)
+            graph.create(probe.PROBE_OPERANDS, [operands.output(), index], 0).insertBefore(draft.node)
