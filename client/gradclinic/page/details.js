@@ -66,7 +66,7 @@ function showDetails(container, position, picture) {
   for (const kind of ["gradient", "activation"]) {
     if (site[kind]) pictures.append(statisticsFigure(kind, site[kind]));
   }
-  if (site.byCall) pictures.append(byCallFigure(site.byCall));
+  if (site.byCall) pictures.append(byCallFigure(site.byCall, Math.min(520, container.clientWidth - 40)));
   container.append(pictures);
 }
 
@@ -106,8 +106,8 @@ function histogram({ lowest, counts }) {
 }
 
 // A loop's gradient through its calls, oldest first.
-function byCallFigure(byCall) {
-  const [width, height] = [520, 150];
+function byCallFigure(byCall, width) {
+  const height = 150;
   const series = byCall.map((value, slot) => {
     const mark = !isNumber(value) ? "non-finite" : value > 0 ? "value" : "zero";
     return { slot, value, mark };

@@ -2,6 +2,8 @@
 
 const ROW_HEIGHT = 18;
 const DOT_SPACING = 6;
+const BAND_SPACING = 2.5;
+const BUCKET_PIXELS = 8;
 
 const GLYPHS = {
   dot: (x, y) => `M${x - 2.2} ${y}a2.2 2.2 0 1 0 4.4 0a2.2 2.2 0 1 0 -4.4 0`,
@@ -49,7 +51,36 @@ function glyphPath(glyph, points) {
   return points.map(([x, y]) => GLYPHS[glyph](round(x), round(y))).join("");
 }
 
+// What is too dense for a line, in buckets of some pixels: the range as a band, the geometric mean as a line.
+function drawBand(series, slots, place, name) {
+  const pieces = [[]];
+  const size = Math.ceil(BUCKET_PIXELS / slots.spacing);
+  for (let start = 0; start < series.length; start += size) {
+    const bucket = series.slice(start, start + size).filter(({ mark }) => mark !== "absent");
+    const values = bucket.map(({ value }) => value).filter(positive);
+    if (!values.length) {
+      if (bucket.length) pieces.push([]);
+      continue;
+    }
+    const logarithms = values.map(Math.log);
+    const mean = Math.exp(logarithms.reduce((sum, each) => sum + each, 0) / values.length);
+    const x = round(slots.place(series[start].slot + (bucket.length - 1) / 2));
+    const at = [Math.max(...values), mean, Math.min(...values)].map((value) => round(place(value)));
+    pieces[pieces.length - 1].push([x, ...at]);
+  }
+  const trace = (points, column) => points.map((point) => `${point[0]} ${point[column]}`).join("L");
+  const group = draw("g", { class: name });
+  for (const points of pieces.filter(({ length }) => length)) {
+    const back = [...points].reverse();
+    group.append(draw("path", { d: `M${trace(points, 1)}L${trace(back, 3)}z`, class: "band" }));
+    group.append(draw("path", { d: `M${trace(points, 2)}`, class: "line" }));
+    if (points.length === 1) group.append(draw("path", { d: glyphPath("dot", [[points[0][0], points[0][2]]]), class: "dots" }));
+  }
+  return group;
+}
+
 function drawSeries(series, slots, place, name) {
+  if (slots.spacing < BAND_SPACING) return drawBand(series, slots, place, name);
   const group = draw("g", { class: name });
   const { path, alone } = linePath(series, slots, place);
   if (path) group.append(draw("path", { d: path, class: "line" }));
@@ -90,7 +121,8 @@ function magnitudePanel(visible, slots, area) {
   if (bottom < area.bottom) bottom -= 10;
   const values = [...gradient, ...activation].map(({ value }) => value).filter(positive);
   const scale = logScale(values, top + 4, bottom);
-  const group = panelFrame("RMS of gradient and activation", scale.ticks, area);
+  const dense = slots.spacing < BAND_SPACING ? ": mean and range" : "";
+  const group = panelFrame(`RMS of gradient and activation${dense}`, scale.ticks, area);
   for (const [mark, y] of Object.entries(rows)) {
     const box = { x: area.left, y: y - ROW_HEIGHT / 2, width: area.right - area.left, height: ROW_HEIGHT - 2 };
     group.append(
