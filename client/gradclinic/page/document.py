@@ -91,7 +91,7 @@ def _table(identifier: str, title: str, row: str) -> Markup:
             class_="heading",
         ),
         element("div", element("table"), class_="rows", tabindex="0", role="region", aria_label=title),
-        element("button", "Show all", type="button", class_="more", hidden=True),
+        element("button", "Show more", type="button", class_="more", hidden=True),
         id=identifier,
     )
 

@@ -1,6 +1,7 @@
 // Sortable, filterable tables that show some hundred rows at once.
 
 const ROWS_SHOWN = 200;
+const ROWS_MORE = 1000;
 
 // A column: title, what it is sorted by, what it shows; `text` columns are not numbers.
 function operationColumns() {
@@ -65,7 +66,7 @@ function statusCell({ status }) {
 function dataTable(section, columns, words) {
   const table = section.querySelector("table");
   const more = section.querySelector(".more");
-  const state = { rows: [], column: null, down: false, filter: "", all: false };
+  const state = { rows: [], column: null, down: false, filter: "", shown: ROWS_SHOWN };
   const body = make("tbody");
   const heads = columns.map((column, index) => {
     const button = make("button", { type: "button" }, column.title);
@@ -83,14 +84,14 @@ function dataTable(section, columns, words) {
 
   function fill() {
     const found = sorted(state.rows.filter((row) => words(row).includes(state.filter)), columns[state.column], state.down);
-    const shown = state.all ? found : found.slice(0, ROWS_SHOWN);
+    const shown = found.slice(0, state.shown);
     body.replaceChildren(...shown.map((row) => tableRow(row, columns)));
     heads.forEach((head, index) => {
       if (state.column === index) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     });
     more.hidden = shown.length === found.length;
-    more.textContent = `Show all ${found.length.toLocaleString("en")}`;
+    more.textContent = `Show ${Math.min(ROWS_MORE, found.length - shown.length).toLocaleString("en")} more`;
     const of = found.length === state.rows.length ? "" : ` of ${state.rows.length.toLocaleString("en")}`;
     section.querySelector(".count").textContent = `${found.length.toLocaleString("en")}${of}`;
   }
@@ -100,7 +101,7 @@ function dataTable(section, columns, words) {
     fill();
   });
   more.addEventListener("click", () => {
-    state.all = true;
+    state.shown += ROWS_MORE;
     fill();
   });
   return {
