@@ -36,7 +36,25 @@ STEEPEST_SLOPE = {
 HALF_FLAT = frozenset({"aten::relu6"})
 # The derivative is zero almost everywhere, and autograd says so instead of raising.
 ZERO_DERIVATIVE = frozenset(
-    f"aten::{name}" for name in ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "bernoulli", "heaviside")
+    f"aten::{name}"
+    for name in (
+        *("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "bernoulli", "heaviside", "special_round"),
+        *("normal", "poisson", "copysign"),  # samples without reparametrisation; the sign of the second operand
+    )
+)
+# They cut off what lies outside of bounds.
+HARD_LIMITS = frozenset(
+    f"aten::{name}"
+    for name in ("clamp", "clamp_min", "clamp_max", "clip", "minimum", "maximum", "fmin", "fmax", "threshold")
+)
+# They put parts of several values together, or choose between them.
+SELECTING = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "where"),
+        *("masked_fill", "masked_scatter", "index_put", "index_fill", "index_copy", "scatter", "slice_scatter"),
+        *("select_scatter", "diagonal_scatter", "as_strided_scatter", "_index_put_impl"),
+    )
 )
 # They write constants that the author gave, infinities among them, as masks do.
 WRITING_INFINITY = frozenset(

@@ -10,7 +10,7 @@ from gradclinic_worker.op_kinds import SHAPE_ONLY, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradclinic_worker.measurements import GradientStatus, Measurements, Parameter, Site
+    from gradclinic_worker.measurements import GradientStatus, Measurements, Parameter, Site, Statistics
 
 
 class Paths:
@@ -22,12 +22,23 @@ class Paths:
     def __init__(self, measurements: Measurements) -> None:
         self.sites = {site.index: site for site in measurements.sites if site.calls}
         self.measurements = measurements
+        self.lasting = _lasting(measurements)
         self._readers: dict[int, list[int]] = defaultdict(list)
         for site in self.sites.values():
             for operand in self.operands(site):
                 self._readers[operand.index].append(site.index)
         self.outputs = frozenset(index for index in measurements.loss.outputs if index in self.sites)
         self._to_loss = self._reach(self.outputs, lambda site: [operand.index for operand in self.operands(site)])
+
+    def base(self, atom: int | str) -> int | str:
+        """What a value is a view of (itself if it is none): a site, or `parameter:NAME` and the like."""
+        seen: set[int] = set()
+        while isinstance(atom, int) and atom in self.sites and self.sites[atom].is_view and atom not in seen:
+            seen.add(atom)
+            site = self.sites[atom]
+            held = site.arguments[0] if site.arguments else site.operands
+            atom = next(iter(held), atom)
+        return atom
 
     def operands(self, site: Site) -> list[Site]:
         """The sites that ran and whose values ``site`` depends on directly."""
@@ -133,6 +144,13 @@ class Paths:
                 seen.add(index)
                 waiting.extend(onward(self.sites[index]))
         return frozenset(seen)
+
+
+def _lasting(measurements: Measurements) -> dict[str, Statistics]:
+    """Statistics of what is there before the run, under the names that `Site.arguments` has for it."""
+    found = {f"parameter:{parameter.name}": parameter.weight for parameter in measurements.parameters}
+    found |= {f"buffer:{tensor.name}": tensor.statistics for tensor in measurements.buffers}
+    return found | {f"input:{tensor.name}": tensor.statistics for tensor in measurements.inputs}
 
 
 def is_all_zero(site: Site) -> bool:

@@ -39,6 +39,12 @@ class TinyRun:
         self._sites: list[Site] = []
         self._parameters: dict[str, Parameter] = {}
         self._module_modes: dict[str, bool] = {}
+        self._buffers: dict[str, Tensor] = {}
+
+    def buffer(self, name: str, seen: Statistics | None = None, **known: Any) -> str:
+        """Declares a buffer with these statistics."""
+        self._buffers[name] = replace(Tensor(name, (8,), "float32", seen or statistics()), **known)
+        return name
 
     def parameter(self, name: str, *, gradient: float = 1.0, trainable: bool = True, **known: Any) -> str:
         """Declares a parameter with this gradient RMS; its status follows from the program."""
@@ -85,6 +91,10 @@ class TinyRun:
             parameters=tuple(weights),
             buffers=(),
             inputs=tuple(operand for operand in operands if isinstance(operand, str)),
+            arguments=(
+                *((f"input:{operand}" if isinstance(operand, str) else operand,) for operand in operands),
+                *((f"parameter:{name}",) for name in weights),
+            ),
             reached_by=frozenset(weights).union(*(self._sites[operand].reached_by for operand in read)),
             calls=1,
             first_call_order=index,
@@ -151,7 +161,7 @@ class TinyRun:
         )
         requires_grad = any(sites[output].requires_grad for output in outputs)
         measured_loss = Loss("functional", "mse_loss", {}, loss, requires_grad, outputs)
-        base = Measurements(sites, tuple(parameters), (), inputs, (), measured_loss, modules)
+        base = Measurements(sites, tuple(parameters), tuple(self._buffers.values()), inputs, (), measured_loss, modules)
         for key in [key for key in known if key.startswith("loss_")]:
             base = replace(base, loss=replace(base.loss, **{key.removeprefix("loss_"): known.pop(key)}))
         return replace(base, **known)
