@@ -23,6 +23,23 @@ TOLD_ONCE = SPREADING | {"vanishing-gradient", "exploding-gradient"}
 EXPLAINED_SHARE = 0.5
 # Numbers measured downstream of NaN say nothing about these.
 NEEDS_FINITE_NUMBERS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symptom.EXPLODING})
+# What a cause at one place explains of what is found before or after it in the program.
+EXPLAINS = {
+    "frozen-normalization": SPREADING | {"vanishing-gradient", "exploding-gradient", "ill-conditioned-op"},
+    "batch-too-small": SPREADING | {"vanishing-gradient", "degenerate-normalization", "zero-input"},
+    "gradient-underflow": {"vanishing-gradient", "zero-input", "flat-loss", "converged"},
+    "poor-initialization": {
+        *("vanishing-gradient", "exploding-gradient", "non-finite-forward", "overflow-low-precision", "dead-relu"),
+        *("gradient-underflow", "zero-input"),
+    },
+    "ill-conditioned-op": {"exploding-gradient"},
+    "executor-dependent": {"non-finite-backward", "ill-conditioned-op"},
+}
+# What it explains wherever that is found.
+EXPLAINS_ANYWHERE = {
+    "inference-trace": {"loss-disconnected"},
+    "frozen-normalization": {"inference-trace"},
+}
 # What a cause takes over from its symptom.
 CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
 BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward"})
@@ -126,6 +143,10 @@ def _causes(paths: Paths, cause: Finding, symptom: Finding) -> bool:
             total = sum(symptom.decay_bits.values())
             return total > 0 and _explained(cause, symptom) >= EXPLAINED_SHARE * total
         case ("saturated-activation", "exploding-gradient") | ("exploding-gradient", "non-finite-backward"):
+            return _connected(paths, cause, symptom)
+        case known, effect if effect in EXPLAINS_ANYWHERE.get(known, ()):
+            return True
+        case known, effect if effect in EXPLAINS.get(known, ()):
             return _connected(paths, cause, symptom)
         case _:
             return False

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.loss_ops import OF_CLASSES, class_dimension
+from gradclinic_worker.normalization import unfinished_batch_norm
 
 if TYPE_CHECKING:
     from gradclinic_worker.measurements import LossTerm, Measurements
@@ -18,10 +19,12 @@ class Raised(enum.Enum):
     TARGET_OUT_OF_RANGE = "target-out-of-range"
     TARGET_MISMATCH = "target-mismatch"
     NO_PROBABILITIES = "missing-softmax"
+    BATCH_TOO_SMALL = "batch-too-small"
 
 
 # How torch words it.
 _WORDS = (
+    (Raised.BATCH_TOO_SMALL, r"Expected more than 1 value per channel when training"),
     (Raised.NO_PROBABILITIES, r"all elements of input should be between 0 and 1"),
     (
         Raised.TARGET_OUT_OF_RANGE,
@@ -59,6 +62,8 @@ def recognise(measurements: Measurements) -> Raised | None:
     if term is not None and (term.prediction.nonfinite or "float" not in term.prediction.dtype):
         return None
     known = next((kind for kind, words in _WORDS if re.search(words, said)), None)
+    if known is Raised.BATCH_TOO_SMALL and unfinished_batch_norm(measurements) is None:
+        known = None  # GroupNorm says the same of itself
     if known is Raised.TARGET_MISMATCH and loss.backward_error and term is None:
         term = next(iter(measurements.terms), None)
         return known if term is not None and not fits(term) else None

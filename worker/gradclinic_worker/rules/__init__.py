@@ -6,17 +6,28 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker import judgement
 from gradclinic_worker.rules import (
+    batch_too_small,
+    class_imbalance,
+    constant_target,
     dead_relu,
     detached_graph,
+    double_softmax,
+    excessive_dropout,
     exploding_gradient,
+    frozen_normalization,
     frozen_parameter,
+    inference_trace,
     loss_disconnected,
+    missing_softmax,
     non_differentiable_op,
     non_finite_backward,
     non_finite_forward,
     non_finite_input,
     non_finite_parameter,
     saturated_activation,
+    shape_broadcast,
+    target_mismatch,
+    target_out_of_range,
     unused_parameter,
     vanishing_gradient,
     zero_derivative_op,
@@ -46,6 +57,19 @@ RULES: tuple[Rule, ...] = (
     non_finite_parameter.RULE,
     non_finite_forward.RULE,
     non_finite_backward.RULE,
+    # mode and structure
+    frozen_normalization.RULE,
+    batch_too_small.RULE,
+    excessive_dropout.RULE,
+    inference_trace.RULE,
+    # loss and target
+    double_softmax.RULE,
+    missing_softmax.RULE,
+    shape_broadcast.RULE,
+    target_out_of_range.RULE,
+    target_mismatch.RULE,
+    constant_target.RULE,
+    class_imbalance.RULE,
 )
 
 
