@@ -36,7 +36,7 @@ class Criterion:
         options: The keyword options that are plain values.
         targets: Target tensors by name.
         output: Which output the loss gets: an index or dotted name; "" is the only floating tensor.
-        weight: The option `weight`, where it was sent.
+        tensor_options: The keyword options that are tensors.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Criterion:
     options: Mapping[str, object] = field(default_factory=dict)
     targets: Mapping[str, torch.Tensor] = field(default_factory=dict)
     output: str = ""
-    weight: torch.Tensor | None = None
+    tensor_options: Mapping[str, torch.Tensor] = field(default_factory=dict)
     _apply: Callable[[list[torch.Tensor], object], torch.Tensor] = field(default=lambda read, _: read[0], repr=False)
 
     def read(self, output: object) -> list[torch.Tensor]:
@@ -62,7 +62,8 @@ class Criterion:
         """What the loss gets, as a record that can be measured; None for a loss that torch does not know by name."""
         if self.kind != "functional":
             return None
-        return LossCall(self.name, -1, self.options, read[0].detach(), self.targets, self.weight)
+        options = {**self.options, **dict.fromkeys(self.tensor_options, "tensor")}
+        return LossCall(self.name, -1, options, read[0].detach(), self.targets, self.tensor_options.get("weight"))
 
     def __call__(self, output: object) -> torch.Tensor:
         """The scalar loss, shape ``[]``.
@@ -159,7 +160,7 @@ def _functional(
     def apply(read: list[torch.Tensor], _: object) -> torch.Tensor:
         return _call(signature, read[0], targets, {**options, **tensor_options})
 
-    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options.get("weight"), apply)
+    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options, apply)
 
 
 def _call(
