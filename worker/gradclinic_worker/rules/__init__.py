@@ -16,6 +16,7 @@ from gradclinic_worker.rules import (
     exploding_gradient,
     frozen_normalization,
     frozen_parameter,
+    gradient_underflow,
     inference_trace,
     loss_disconnected,
     missing_softmax,
@@ -24,6 +25,7 @@ from gradclinic_worker.rules import (
     non_finite_forward,
     non_finite_input,
     non_finite_parameter,
+    overflow_low_precision,
     saturated_activation,
     shape_broadcast,
     target_mismatch,
@@ -52,10 +54,12 @@ RULES: tuple[Rule, ...] = (
     # vanishing and exploding
     vanishing_gradient.RULE,
     exploding_gradient.RULE,
+    gradient_underflow.RULE,
     # NaN and infinity
     non_finite_input.RULE,
     non_finite_parameter.RULE,
     non_finite_forward.RULE,
+    overflow_low_precision.RULE,
     non_finite_backward.RULE,
     # mode and structure
     frozen_normalization.RULE,

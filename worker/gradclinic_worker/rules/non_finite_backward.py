@@ -32,6 +32,7 @@ from gradclinic_worker.measurements import Culprit, GradientStatus
 from gradclinic_worker.non_finite_origin import backward_origin, spoiled
 from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.paths import Paths
+from gradclinic_worker.precision import overflowed_backward
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
 from gradclinic_worker.wording import listed
@@ -57,7 +58,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     if not names or not math.isfinite(measurements.loss.value):
         return
     origin = backward_origin(paths)
-    if origin:
+    if origin and not overflowed_backward(*origin):
         site, culprit = origin
         yield _finding(site, culprit, names)
 

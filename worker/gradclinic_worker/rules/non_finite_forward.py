@@ -32,6 +32,7 @@ from gradclinic_worker.measurements import Culprit
 from gradclinic_worker.non_finite_origin import forward_origin, spoiled
 from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.paths import Paths
+from gradclinic_worker.precision import overflowed
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
 from gradclinic_worker.wording import number
@@ -58,7 +59,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     paths = Paths(measurements)
     site = forward_origin(paths)
     if site:
-        yield _finding(paths, Location.of(site), site)
+        if not overflowed(paths, site):  # that is `overflow-low-precision`
+            yield _finding(paths, Location.of(site), site)
     elif all(seen.nonfinite_order < 0 for seen in paths.sites.values() if paths.reaches_loss(seen)):
         yield _finding(paths, Location(name="loss"), None)
 

@@ -1,0 +1,107 @@
+"""A value does not fit into float16 (or float8): it becomes infinite where float32 would have held it.
+
+## What it means
+float16 ends at 65504. A square, a sum or an exponential that is harmless in float32 becomes infinite there, and NaN
+one operation later. The other end counts as well: an epsilon of 1e-8 is exactly zero in float16, and protects nothing.
+
+## Why it happens
+- squares, energies, distances and unnormalised sums of values in the hundreds;
+- attention scores that are scaled after the product instead of before it; `exp` of more than 11;
+- `eps=1e-8` next to a logarithm, a root or a division;
+- a loss scale so large that gradients overflow on their way back.
+
+## How it is measured
+As for `non-finite-forward`: the first operation that gave NaN or infinity while all it read was finite, here in a
+format whose range is narrower than that of float32, and by an operation that has no pole at that place. bfloat16 has
+the range of float32. Backward: the first operation that made an infinite gradient of a finite one in such a format,
+where its derivative is not infinite itself. There is no threshold.
+
+## Example
+    energy = h.half() * h.half()      # h is 300: 90000 is infinite in float16
+
+## What to do
+Compute that operation in float32 (`x.float()`, or leave it to autocast), scale before multiplying, or use bfloat16.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.measurements import Culprit, GradientStatus
+from gradclinic_worker.non_finite_origin import backward_origin, forward_origin, spoiled
+from gradclinic_worker.paths import Paths
+from gradclinic_worker.precision import FORMATS, overflowed, overflowed_backward
+from gradclinic_worker.rules.rule import Rule
+from gradclinic_worker.tiny_run import TinyRun, statistics
+from gradclinic_worker.wording import listed, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.measurements import Measurements, Site
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """At most one finding: the first overflow forward, else the first on the way back."""
+    paths = Paths(measurements)
+    names = spoiled(paths)
+    if math.isfinite(measurements.loss.value):
+        origin = backward_origin(paths) if names else None
+        if origin and origin[0] and overflowed_backward(*origin):
+            yield _finding(origin[0], origin[1], names, "gradient")
+    elif not measurements.loss.error:
+        site = forward_origin(paths)
+        if site and overflowed(paths, site):
+            yield _finding(site, site.culprit, names, "value")
+
+
+def _finding(site: Site, culprit: Culprit | None, names: tuple[str, ...], what: str) -> Finding:
+    location = Location.of(site)
+    largest = FORMATS[site.dtype].largest
+    sample = f", first in sample {culprit.index[0]}" if culprit and culprit.index else ""
+    return RULE.finding(
+        Severity.CRITICAL,
+        location,
+        f"At {location} a {what} leaves the range of {site.dtype}, which ends at {number(largest)}{sample}. float32 "
+        f"would hold it. From there NaN spreads to {listed(names) or 'the loss'}.",
+        (
+            "Compute this operation in float32: `x.float()` before it and `.to(x.dtype)` behind it, or use autocast.",
+            "Scale before multiplying (`q / sqrt(d) @ k`), normalise, and use an epsilon of 1e-4 or more in float16.",
+            "Use bfloat16, which has the range of float32; with float16, let GradScaler lower the loss scale.",
+        ),
+        evidence=(
+            *((Evidence.of(culprit, f"first_non_finite_{what}"),) if culprit else ()),
+            Evidence("largest_number_of_the_format", largest, text=site.dtype),
+        ),
+        affected=names,
+        sites=(site.index,),
+    )
+
+
+def _run(op: str, dtype: str, culprit: Culprit) -> Measurements:
+    run = TinyRun()
+    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype=dtype)
+    value = run.op(op, layer, dtype=dtype, nonfinite_order=1, culprit=culprit)
+    return run.finish(value, loss=float("nan"))
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16"))
+
+
+def _sick() -> Iterator[Measurements]:
+    yield _run("aten::mul", "float16", Culprit((2, 1), math.inf, (300.0, 300.0)))
+    yield _run("aten::exp", "float16", Culprit((2, 1), math.inf, (12.0,)))
+    run = TinyRun()
+    run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
+    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16")
+    bad = Culprit((3, 0), math.inf)
+    run.amend(layer, gradient=statistics(nonfinite=1), gradient_order=1, gradient_culprit=bad)
+    yield run.finish(run.op("aten::mul", layer, gradient_order=0, dtype="float16"))
+
+
+RULE = Rule("overflow-low-precision", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
