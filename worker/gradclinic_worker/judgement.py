@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gradclinic_worker import loss_precedence
 from gradclinic_worker.finding import Finding, Severity, Symptom
 from gradclinic_worker.paths import Paths
 
@@ -34,11 +35,17 @@ EXPLAINS = {
     },
     "ill-conditioned-op": {"exploding-gradient"},
     "executor-dependent": {"non-finite-backward", "ill-conditioned-op"},
+    "saturated-softmax": {"vanishing-gradient"},
+    "degenerate-normalization": {"vanishing-gradient"},
+    "zero-multiplier": {"excessive-dropout"},
+    "zero-weights": {"symmetric-weights"},
 }
 # What it explains wherever that is found.
 EXPLAINS_ANYWHERE = {
     "inference-trace": {"loss-disconnected"},
     "frozen-normalization": {"inference-trace"},
+    "zero-input": {"constant-input", "duplicate-samples", "unscaled-input"},
+    "flat-loss": {"zero-multiplier"},
 }
 # What a cause takes over from its symptom.
 CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
@@ -71,7 +78,7 @@ def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
         except Exception:  # noqa: BLE001 - the boundary around rules: a bug in one is told, the others stand
             bugs.append(Bug(rule.code, traceback.format_exc()))
     paths = Paths(measurements)
-    for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes):
+    for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes, loss_precedence.settle):
         found = step(paths, found)
     return Judgement(tuple(sorted(found, key=_rank)), tuple(bugs))
 

@@ -26,6 +26,14 @@ _WRITING = frozenset(
         *("_index_put_impl", "normal", "uniform", "random", "exponential", "fill_diagonal", "put", "set", "bernoulli"),
     )
 )
+# They keep the elements apart, so that a part of what they read is a part of what they give.
+_KEEPING_APART = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("add", "sub", "mul", "div", "relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "dropout", "neg"),
+        *("contiguous", "clone", "to", "reshape", "exp", "softplus", "abs", "clamp", "cat", "stack", "permute"),
+    )
+)
 _FOLLOWED_AT_MOST = 64
 
 
@@ -34,7 +42,7 @@ def is_write(site: Site) -> bool:
     return site.op in _WRITING
 
 
-def dropping_op(paths: Paths, joined: Site) -> Site:
+def dropping_op(paths: Paths, joined: Site) -> Site | None:
     """What drops a part of a joined value: the first write into it, else the first selection from it.
 
     Args:
@@ -43,21 +51,29 @@ def dropping_op(paths: Paths, joined: Site) -> Site:
     """
     if is_write(joined) or plain(joined.op) in ("aten::where", "aten::masked_fill"):
         return joined
+    seen = {joined.index}
+    waiting = [joined]
+    taking: Site | None = None
+    while waiting and len(seen) < _FOLLOWED_AT_MOST:
+        site = waiting.pop(0)
+        write = _first_write_into(paths, site)
+        if write is not None:
+            return write
+        if plain(site.op) in _TAKING and site is not joined:
+            taking = taking or site
+            continue
+        for reader in sorted(paths.readers(site), key=lambda each: each.first_call_order):
+            keeps = reader.is_view or plain(reader.op) in _KEEPING_APART | _TAKING
+            if keeps and reader.index not in seen and paths.reaches_loss(reader):
+                seen.add(reader.index)
+                waiting.append(reader)
+    return taking
+
+
+def _first_write_into(paths: Paths, value: Site) -> Site | None:
     writes = [
         site
         for site in paths.sites.values()
-        if is_write(site) and any(paths.base(atom) == joined.index for atom in site.arguments[0])
+        if is_write(site) and site.arguments and any(paths.base(atom) == value.index for atom in site.arguments[0])
     ]
-    if writes:
-        return min(writes, key=lambda site: site.first_call_order)
-    seen = {joined.index}
-    waiting = [joined]
-    while waiting and len(seen) < _FOLLOWED_AT_MOST:
-        site = waiting.pop(0)
-        if plain(site.op) in _TAKING and site is not joined:
-            return site
-        for reader in sorted(paths.readers(site), key=lambda each: each.first_call_order):
-            if reader.index not in seen and paths.reaches_loss(reader):
-                seen.add(reader.index)
-                waiting.append(reader)
-    return joined
+    return min(writes, key=lambda site: site.first_call_order, default=None)

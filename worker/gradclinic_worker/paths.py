@@ -104,6 +104,19 @@ class Paths:
             waiting.extend(operand for operand in self.operands(current) if not current.parameters or operand.is_view)
         return tuple(names)
 
+    def parameters_only_through(self, site: Site) -> tuple[str, ...]:
+        """Names of the trainable parameters all of whose ways to the loss lead through ``site``."""
+        around = self._reach(
+            (index for index in self.outputs if index != site.index),
+            lambda each: [operand.index for operand in self.operands(each) if operand.index != site.index],
+        )
+        beside = {name for index in around for name in self.sites[index].parameters if self.sites[index].requires_grad}
+        return tuple(
+            parameter.name
+            for parameter in self.measurements.parameters
+            if parameter.requires_grad and parameter.name in site.reached_by and parameter.name not in beside
+        )
+
     def toward_loss(self, site: Site) -> list[Site]:
         """The way from ``site`` to the loss along which most of its gradient comes, ``site`` first."""
         way = [site]

@@ -81,7 +81,8 @@ def _unused(paths: Paths, stop: Stop) -> Cause | None:
         return None
     if op in ("aten::where", "aten::masked_fill") and _limits_itself(paths, stop):
         return Cause(Why.LIMIT, stop.site)
-    return Cause(Why.NEVER_USED, dropping_op(paths, stop.site))
+    dropping = dropping_op(paths, stop.site)
+    return Cause(Why.NEVER_USED, dropping) if dropping is not None else None
 
 
 def _by_operation(paths: Paths, stop: Stop) -> Cause | None:

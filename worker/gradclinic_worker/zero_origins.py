@@ -119,11 +119,17 @@ def _before(paths: Paths, site: Site) -> Origin | int | str:
         return Origin(Kind.PRODUCT, site, number)
     factor = _zero_factor(paths, site)
     if factor is not None:
-        is_mask = op in _ELEMENTWISE and not (isinstance(factor, int) or factor.startswith("parameter:"))
-        return Origin(Kind.PRODUCT, site, factor) if is_mask else factor
+        if op in _ELEMENTWISE and _is_given(paths, factor):
+            return Origin(Kind.PRODUCT, site, factor if isinstance(factor, str) else "")
+        return factor
     if normalises_one_element(paths, site):
         return Origin(Kind.ONE_ELEMENT, site)
     return _handed_on(paths, site, op)
+
+
+def _is_given(paths: Paths, factor: int | str) -> bool:
+    """Whether a factor is a mask or coefficient, not something that is learnt."""
+    return not factor.startswith("parameter:") if isinstance(factor, str) else not paths.sites[factor].requires_grad
 
 
 def _zero_factor(paths: Paths, site: Site) -> int | str | None:

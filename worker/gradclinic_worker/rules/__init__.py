@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from gradclinic_worker import judgement
 from gradclinic_worker.rules import (
     batch_too_small,
+    clamp_saturation,
     class_imbalance,
     constant_target,
     dead_relu,
+    degenerate_normalization,
     detached_graph,
     double_softmax,
     excessive_dropout,
     exploding_gradient,
+    flat_loss,
     frozen_normalization,
     frozen_parameter,
     gradient_underflow,
@@ -25,14 +28,21 @@ from gradclinic_worker.rules import (
     non_finite_forward,
     non_finite_input,
     non_finite_parameter,
+    output_activation_mismatch,
     overflow_low_precision,
+    overwritten_value,
     saturated_activation,
+    shadowed_parameter,
     shape_broadcast,
+    softmax_dimension,
     target_mismatch,
     target_out_of_range,
     unused_parameter,
     vanishing_gradient,
     zero_derivative_op,
+    zero_input,
+    zero_multiplier,
+    zero_weights,
 )
 
 if TYPE_CHECKING:
@@ -45,12 +55,19 @@ RULES: tuple[Rule, ...] = (
     detached_graph.RULE,
     non_differentiable_op.RULE,
     unused_parameter.RULE,
+    overwritten_value.RULE,
+    shadowed_parameter.RULE,
     frozen_parameter.RULE,
     loss_disconnected.RULE,
     # zero gradient
     zero_derivative_op.RULE,
     dead_relu.RULE,
     saturated_activation.RULE,
+    clamp_saturation.RULE,
+    zero_weights.RULE,
+    zero_input.RULE,
+    zero_multiplier.RULE,
+    degenerate_normalization.RULE,
     # vanishing and exploding
     vanishing_gradient.RULE,
     exploding_gradient.RULE,
@@ -69,11 +86,14 @@ RULES: tuple[Rule, ...] = (
     # loss and target
     double_softmax.RULE,
     missing_softmax.RULE,
+    softmax_dimension.RULE,
     shape_broadcast.RULE,
     target_out_of_range.RULE,
     target_mismatch.RULE,
     constant_target.RULE,
     class_imbalance.RULE,
+    output_activation_mismatch.RULE,
+    flat_loss.RULE,
 )
 
 

@@ -18,7 +18,8 @@ The data flow of the program is followed from each parameter to the loss. There 
   reads it was not taken while a module of the same shape beside it learns (an expert that got no sample, a
   skipped block).
 
-If no parameter at all reaches the loss, that is `loss-disconnected`.
+If no parameter at all reaches the loss, that is `loss-disconnected`; if a copy of it is read in its place,
+`shadowed-parameter`.
 
 ## Example
     self.shortcut = nn.Linear(64, 64)   # in __init__; forward never calls it
@@ -33,8 +34,10 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_worker.module_tree import whole_modules
+from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.severed_paths import is_disconnected, without_way
+from gradclinic_worker.shadowed import shadowed
 from gradclinic_worker.tiny_run import TinyRun
 from gradclinic_worker.twins import has_learning_twin
 from gradclinic_worker.wording import listed
@@ -57,7 +60,10 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each module all of whose parameters are unused, and for each single parameter beside those."""
     ran = {site.index for site in measurements.sites if site.calls}
     fates: dict[str, list[Parameter]] = {UNREAD: [], NOT_TAKEN: [], NOT_USED: []}
+    copied = {found.parameter.name for found in shadowed(Paths(measurements))}
     for parameter in without_way(measurements):
+        if parameter.name in copied:
+            continue
         fates[UNREAD if not parameter.read_by else NOT_USED if ran & set(parameter.read_by) else NOT_TAKEN].append(
             parameter
         )

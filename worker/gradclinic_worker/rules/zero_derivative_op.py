@@ -6,12 +6,14 @@ it have a gradient, and all of it is zero.
 
 ## Why it happens
 - `round`, `floor`, `ceil`, `trunc`, `sign`, division with a rounding mode: steps, flat between the jumps;
-- quantisation or binarisation written without a straight-through estimator; sampling with `bernoulli`.
+- quantisation or binarisation written without a straight-through estimator;
+- sampling with `torch.bernoulli`, `torch.poisson` or `torch.normal(mean, std)` instead of `mean + std * noise`.
 
 ## How it is measured
 From every trainable parameter whose gradient is exactly zero, all ways to the loss are followed up to the first
-operation at which a non-zero gradient still arrives. Reported when every one of them is such an operation. There is no
-threshold. A straight-through estimator leaves a way around, so it is not reported.
+operation at which a non-zero gradient still arrives. Reported when that is such an operation, or when all that a weight
+multiplies was rounded to zero by one. There is no threshold. A straight-through estimator leaves a way around, so the
+gradient is not zero. An operation whose backward raises instead (`//`, `heaviside`) is a `non-differentiable-op`.
 
 ## Example
     return torch.round(self.fc(x))      # d round(x) / dx = 0
@@ -25,12 +27,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.op_kinds import has_zero_derivative
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun
 from gradclinic_worker.wording import listed
+from gradclinic_worker.zero_causes import Why, zero_causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,14 +42,8 @@ if TYPE_CHECKING:
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each such op."""
     paths = Paths(measurements)
-    stopped: dict[int, list[str]] = {}
-    for parameter in measurements.parameters:
-        if parameter.status is GradientStatus.ZERO:
-            blocks = paths.blocks(parameter)
-            if blocks and all(has_zero_derivative(site) for site in blocks):
-                stopped.setdefault(blocks[0].index, []).append(parameter.name)
-    for index, names in stopped.items():
-        yield _finding(paths.sites[index], tuple(names))
+    for cause in zero_causes(paths, Why.STEP):
+        yield _finding(cause.site, tuple(cause.parameters))
 
 
 def _finding(site: Site, names: tuple[str, ...]) -> Finding:
@@ -60,6 +55,7 @@ def _finding(site: Site, names: tuple[str, ...]) -> Finding:
         f"to {listed(names)} passes through it, so their gradient is exactly zero.",
         remedies=(
             "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
+            "For samples, reparametrise: `mean + std * torch.randn_like(mean)`, or a relaxed Bernoulli.",
             "Train with the smooth value and apply this operation only at inference.",
         ),
         evidence=(Evidence("parameters_with_zero_gradient", len(names), "parameters", 0),),
@@ -76,7 +72,7 @@ def _healthy() -> Iterator[Measurements]:
 
 
 def _sick() -> Iterator[Measurements]:
-    for op in ("aten::round", "aten::floor_", "aten::sign"):
+    for op in ("aten::round", "aten::floor_", "aten::sign", "aten::bernoulli", "aten::normal"):
         run = TinyRun()
         value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0)
         yield run.finish(run.op(op, value))
