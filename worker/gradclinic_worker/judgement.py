@@ -47,9 +47,11 @@ EXPLAINS_ANYWHERE = {
     "zero-input": {"constant-input", "duplicate-samples", "unscaled-input"},
     "flat-loss": {"zero-multiplier"},
 }
+# What is measured before values overflow.
+EXPLAINS_OVERFLOW = frozenset({"poor-initialization"})
 # What a cause takes over from its symptom.
 CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
-BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward"})
+BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward", "overflow-low-precision"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
     return [
         finding
         for finding in found
-        if finding.symptom not in NEEDS_FINITE_NUMBERS
+        if (finding.symptom not in NEEDS_FINITE_NUMBERS or finding.code in EXPLAINS_OVERFLOW)
         and not (
             finding.code in ("non-finite-forward", "non-finite-backward")
             and from_outside

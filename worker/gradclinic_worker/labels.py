@@ -26,7 +26,7 @@ def is_weighted(paths: Paths, called: LossTerm) -> bool:
 
 
 def is_adversarial(paths: Paths, called: LossTerm) -> bool:
-    """Whether a discriminator gives the prediction: its target, the same for all, is what it shall be made to believe."""
+    """Whether a discriminator gives the prediction, whose targets say what it is to be made to believe."""
     output = output_of(paths, called)
     if output is None:
         return False

@@ -21,6 +21,7 @@ from gradclinic_worker.rules import (
     frozen_parameter,
     gradient_underflow,
     inference_trace,
+    linear_collapse,
     loss_disconnected,
     missing_softmax,
     non_differentiable_op,
@@ -31,6 +32,7 @@ from gradclinic_worker.rules import (
     output_activation_mismatch,
     overflow_low_precision,
     overwritten_value,
+    poor_initialization,
     saturated_activation,
     shadowed_parameter,
     shape_broadcast,
@@ -71,6 +73,7 @@ RULES: tuple[Rule, ...] = (
     # vanishing and exploding
     vanishing_gradient.RULE,
     exploding_gradient.RULE,
+    poor_initialization.RULE,
     gradient_underflow.RULE,
     # NaN and infinity
     non_finite_input.RULE,
@@ -82,6 +85,7 @@ RULES: tuple[Rule, ...] = (
     frozen_normalization.RULE,
     batch_too_small.RULE,
     excessive_dropout.RULE,
+    linear_collapse.RULE,
     inference_trace.RULE,
     # loss and target
     double_softmax.RULE,

@@ -1,0 +1,36 @@
+"""Which findings about the loss, the target and the inputs stand for others: one cause, one finding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_worker.finding import Severity, Symptom
+
+if TYPE_CHECKING:
+    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.paths import Paths
+
+# Where the first stands, the others are the same fault seen from elsewhere.
+STANDS_FOR = {
+    "target-out-of-range": {"constant-target", "class-imbalance", "unbounded-loss", "output-activation-mismatch"},
+    "target-mismatch": {"constant-target", "class-imbalance", "shape-broadcast"},
+    "shape-broadcast": {"output-activation-mismatch"},
+    "softmax-dimension": {"missing-softmax", "unbounded-loss", "double-softmax", "sample-leak"},
+    "missing-softmax": {"unbounded-loss", "target-out-of-range"},
+    "double-softmax": {"output-activation-mismatch"},
+    "duplicate-samples": {"constant-input", "constant-target"},
+    "constant-target": {"class-imbalance"},
+    "flat-loss": {"constant-target", "class-imbalance", "unbounded-loss", "converged", "loss-disconnected"},
+}
+# A loss that is flat as a whole explains every gradient that is zero, and the NaN of a mean over nothing.
+SYMPTOMS_OF_FLATNESS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symptom.EXPLODING, Symptom.NON_FINITE})
+
+
+def settle(_: Paths, found: list[Finding]) -> list[Finding]:
+    """Leaves out what another finding stands for."""
+    codes = {finding.code for finding in found if finding.severity > Severity.INFO}
+    dropped = set().union(*(STANDS_FOR.get(code, set()) for code in codes))
+    kept = [finding for finding in found if finding.code not in dropped]
+    if "flat-loss" in codes:
+        kept = [each for each in kept if each.symptom not in SYMPTOMS_OF_FLATNESS or each.code == "non-finite-input"]
+    return kept
