@@ -14,7 +14,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench proto proto-check pages clean
+.PHONY: help setup demo test test-system lint buf-lint format bench zoo proto proto-check pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ format: $(READY) ## Format the code and mend what ruff can mend
 
 bench: $(READY) ## Measure speed and memory (ARGS='--only analysis --smoke' narrows it); writes build/bench.json
 	@PYTHONPATH=tests $(PY) -m bench $(ARGS)
+
+zoo: $(READY) ## Diagnose models with known faults and healthy ones (ARGS='--only lstm' narrows it); writes build/zoo.json
+	@PYTHONPATH=tests $(PY) -W ignore -m zoo.run $(ARGS)
 
 proto: $(PROTO_READY) ## Generate the Python of the wire contract
 	$(PROTO_VENV)/bin/python tools/generate_proto.py

@@ -42,18 +42,21 @@ class Built:
         model: The eager module.
         inputs: Arguments of forward, in order.
         target: Target tensor, or tensors by argument name.
-        loss: Name in torch.nn.functional, `model`, or None for the random projection.
+        loss: Name in torch.nn.functional, a loss module, `model`, or None for the random projection.
         options: Options of the loss.
         suffers: Parameters whose eager gradient shows the fault.
+        output: Which output the loss gets: an index or a key.
+        shown: Eager check of a fault that no gradient shows; also run, where given, beside the gradient.
     """
 
     model: nn.Module
     inputs: tuple[torch.Tensor, ...]
     target: torch.Tensor | Mapping[str, torch.Tensor] | None = None
-    loss: str | None = None
+    loss: str | nn.Module | None = None
     options: Mapping[str, float] = field(default_factory=dict)
     suffers: tuple[str, ...] = ()
     output: str = ""
+    shown: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,16 @@ class Case:
     build: Callable[[], Built]
     expected: Expected | None
     fault: Fault | None
+
+    @property
+    def family(self) -> str:
+        """The file of zoo/cases it stands in."""
+        return self.build.__module__.rpartition(".")[2]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it was written without looking at what the rules catch."""
+        return self.family.startswith("held_out")
 
 
 CASES: list[Case] = []

@@ -35,6 +35,9 @@ def loss_of(built: Built, model: torch.nn.Module | None = None) -> torch.Tensor:
         generator = torch.Generator().manual_seed(7)
         direction = torch.randn(output.shape, generator=generator)
         return (output * direction).sum() / math.sqrt(output.numel())
+    if isinstance(built.loss, torch.nn.Module):
+        chosen = built.loss(output, built.target)
+        return chosen if isinstance(chosen, torch.Tensor) else chosen[0]
     target = dict(built.target) if isinstance(built.target, Mapping) else {"target": built.target}
     function = getattr(functional, built.loss)
     first = {"ctc_loss": "log_probs", "cosine_embedding_loss": "input1", "triplet_margin_loss": "anchor"}
@@ -53,8 +56,12 @@ def gradients(built: Built) -> dict[str, torch.Tensor | None]:
 
 def fault_is_real(case: Case, built: Built) -> str:
     """Empty if the eager gradient shows the case's fault, else what it shows instead."""
-    if case.fault in {"raises", "told"}:
+    if built.shown is not None and not built.shown():
+        return "its own eager check does not show the fault"
+    if case.fault == "told":
         return ""
+    if case.fault == "raises":
+        return "" if _raises(built) else "nothing raises"
     if case.fault == "untrainable":
         trainable = [name for name, each in built.model.named_parameters() if each.requires_grad]
         return f"{trainable} are trainable" if trainable else ""
@@ -64,6 +71,14 @@ def fault_is_real(case: Case, built: Built) -> str:
         return "the case names no suffering parameter"
     wrong = [name for name, gradient in suffering.items() if not _shows(case.fault, gradient, found)]
     return f"the gradient of {wrong} is not {case.fault}" if wrong else ""
+
+
+def _raises(built: Built) -> bool:
+    try:
+        gradients(built)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return True
+    return False
 
 
 def _shows(fault: str | None, gradient: torch.Tensor | None, every: dict[str, torch.Tensor | None]) -> bool:
