@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import stat
 import struct
 import time
 from pathlib import Path
@@ -40,8 +41,15 @@ def _descriptors() -> dict[int, str]:
 
 
 def _pipe() -> socket.socket:
-    (number,) = (number for number, link in _descriptors().items() if link.startswith("socket:"))
+    (number,) = (number for number in range(3, 256) if _is_socket(number))
     return socket.socket(fileno=os.dup(number))
+
+
+def _is_socket(number: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:
+        return False
 
 
 def _result(*notes: str) -> diagnosis_pb2.DiagnosisResult:

@@ -80,7 +80,7 @@ def test_a_healthy_model_is_diagnosed(worker: RealWorker) -> None:
     diagnosis = diagnose(worker, Classifier())
     assert diagnosis.state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED, diagnosis.failure
     environment = diagnosis.result.environment
-    assert (environment.sandbox_level, environment.threads) == ("process", 1)
+    assert (environment.sandbox_level, environment.threads) == ("cage", 1)
     assert environment.timings[0].stage == diagnosis_pb2.DIAGNOSIS_STAGE_FETCH
     assert {parameter.name for parameter in diagnosis.result.parameters} == {
         "first.weight",

@@ -21,7 +21,7 @@ Reason = diagnosis_pb2.FailureReason
 
 @pytest.fixture(scope="module")
 def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
-    with RealWorker(redis_server.url) as worker:
+    with RealWorker(redis_server.url, "--sandbox", "process") as worker:  # in a cage the bodies could not look around
         yield worker
 
 

@@ -10,6 +10,7 @@ from gradclinic.v1 import diagnosis_pb2
 from gradclinic_worker import exits
 from gradclinic_worker.lease import ExitNotice
 
+FORBIDDEN = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
 CRASHED = diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED
 OUT_OF_MEMORY = diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY
 TIMED_OUT = diagnosis_pb2.FAILURE_REASON_TIMED_OUT
@@ -25,7 +26,7 @@ def explain(exit_code: int, printed: str = "", *, kernel_killed: bool = False) -
         (-signal.SIGSEGV, "", False, CRASHED),
         (-signal.SIGABRT, "terminate called", False, CRASHED),
         (-signal.SIGABRT, "what():  std::bad_alloc", False, OUT_OF_MEMORY),
-        (-signal.SIGSYS, "", False, CRASHED),
+        (-signal.SIGSYS, "", False, FORBIDDEN),
         (-signal.SIGXCPU, "", False, TIMED_OUT),
         (-signal.SIGKILL, "", True, OUT_OF_MEMORY),
         (0, "", False, CRASHED),

@@ -37,7 +37,7 @@ def test_defaults_fit_the_machine() -> None:
     here = parsed("--device", "cpu").executor
     assert here.threads == settings.available_cpus()
     assert 0 < here.memory_limit_bytes <= 0.8 * settings.machine_memory_bytes()
-    assert here.sandbox is SandboxLevel.PROCESS
+    assert here.sandbox is SandboxLevel.CAGE
 
 
 @pytest.mark.parametrize(("device", "full"), [("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:3", "cuda:3")])
@@ -81,7 +81,7 @@ def test_metrics_can_be_off(text: str) -> None:
 
 
 def test_sandbox_levels_are_ordered() -> None:
-    assert [level.rank for level in (SandboxLevel.NONE, SandboxLevel.PROCESS)] == [0, 1]
+    assert sorted(SandboxLevel, key=lambda level: level.rank) == ["none", "process", "seccomp", "cage"]
 
 
 def test_little_of_the_environment_reaches_a_process_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,8 @@ def kernel_kills() -> int:
 
 
 def _crash_by(signum: signal.Signals, printed: str) -> diagnosis_pb2.Failure:
+    if signum is signal.SIGSYS:
+        return _forbidden(printed)
     if any(mark in printed for mark in _OUT_OF_MEMORY_MARKS):
         return _out_of_memory(f"it died from {signum.name} when an allocation was refused", printed)
     return _crash(f"died from {signum.name} ({signal.strsignal(signum)})", printed)
@@ -80,6 +82,15 @@ def _crash(how: str, printed: str) -> diagnosis_pb2.Failure:
         reason=diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED,
         message=f"The model's process {how}. It was not tried again: the same model would do it again. "
         "Run the model's forward and backward pass by itself on the same inputs to find the operator.",
+        trace=printed,
+    )
+
+
+def _forbidden(printed: str) -> diagnosis_pb2.Failure:
+    return diagnosis_pb2.Failure(
+        reason=diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR,
+        message="The model's process was ended by its sandbox: it asked the kernel for what no model needs, such as a "
+        "network connection, another process or a program. Remove the operator that does so from the model.",
         trace=printed,
     )
 

@@ -69,7 +69,7 @@ class JobSettled:
 class SandboxViolated:
     """An executor did what it must not."""
 
-    layer: str  # `pipe`...
+    layer: str  # `pipe`, `seccomp`
 
 
 @dataclass(frozen=True, slots=True)

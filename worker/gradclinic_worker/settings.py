@@ -31,7 +31,8 @@ class ExecutorSettings:
     spare_executors: int  # ready and waiting, beside those at work
     memory_limit_bytes: int  # of one executor, beyond what it starts with; 0: no limit
     device_memory_share: float  # of a GPU's memory that one executor may take, 0..1
-    sandbox: SandboxLevel
+    sandbox: SandboxLevel  # what to try for
+    required_sandbox: SandboxLevel  # what is the least
     zygote_socket: str  # where executors are handed out
     report_pipe: str  # where trusted children tell the main process what happens
     log_level: str
@@ -49,7 +50,7 @@ class ExecutorSettings:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        return cls(**fields | {"sandbox": SandboxLevel(fields["sandbox"])})
+        return cls(**fields | {name: SandboxLevel(fields[name]) for name in ("sandbox", "required_sandbox")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,8 @@ class Supervisor:
         limits = Limits(self._deadline, self._run_seconds, (heartbeat.fileno(), self._drain))
         watch = Watch(held, limits, lambda stage, progress: self._enter(heartbeat, stage, progress))
         ending = watch.until_the_end()
-        if watch.violation:
-            self._sender.send(reports.SandboxViolated("pipe"))
+        if watch.violated:
+            self._sender.send(reports.SandboxViolated(watch.violated))
         if isinstance(ending, diagnosis_pb2.Failure) and ending.reason == diagnosis_pb2.FAILURE_REASON_INTERNAL:
             _log.error("the executor met a defect diagnosis=%s stderr=%s", self._attempt.diagnosis.id, watch.printed)
         return ending

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ class Watch:
     """Reads what one executor says, and keeps its time. Believes nothing and never waits for it.
 
     Attributes:
-        violation: What rule of the pipe the executor broke; empty if none.
+        violated: The layer of the sandbox that caught the executor at what it must not do: `pipe`, `seccomp`; or empty.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Watch:
         entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None],
     ) -> None:
         """Watch the executor of a lease; ``entered`` is called with each stage and progress that it reports."""
-        self.violation = ""
+        self.violated = ""
         self._lease = lease
         self._limits = limits
         self._entered = entered
@@ -147,6 +148,7 @@ class Watch:
             self._hear_stderr()
         if self._answer is None:
             killed = exits.kernel_kills() > self._kernel_kills
+            self.violated = "seccomp" if notice and notice.signal is signal.SIGSYS else ""
             self._answer = exits.explain(notice, self.printed, kernel_killed=killed)
 
     def _still_in(self, source: object) -> bool:
@@ -156,7 +158,7 @@ class Watch:
         return any(key.fileobj is source for key, _ in self._selector.select(0))
 
     def _break_off(self, violation: str) -> None:
-        self.violation = violation
+        self.violated = "pipe"
         self._answer = _broke_the_rules(violation)
 
     def _interrupt(self) -> None:

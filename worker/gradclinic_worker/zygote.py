@@ -67,6 +67,7 @@ class Zygote:
         self._backoff_seconds = 0.0
         self._fork_not_before = 0.0
         self._stopped = False
+        self._confinement = ""
 
     def serve(self) -> None:
         """Work until SIGTERM, then kill every executor."""
@@ -81,6 +82,7 @@ class Zygote:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: wake_read.recv(4096))
         executor.warm_up(self._analyse)
+        sandbox.prepare()
         gc.collect()
         gc.freeze()  # what is here now stays shared with the executors
         self._fork_spares()
@@ -193,9 +195,17 @@ class Zygote:
             _log.error("an executor cannot be made ready: %s", message["error"])
             self._sender.send(reports.ExecutorUnusable(message["error"][:_MAX_REASON_CHARACTERS]))
             return
+        self._tell_confinement(message.pop("confinement"))
         one.grant = Grant(pid=one.pid, torch_version=torch.__version__, **message)
         self._backoff_seconds = 0.0
         self._sender.send(reports.ExecutorReady(one.grant.device, torch.__version__, one.grant.sandbox_level))
+
+    def _tell_confinement(self, confinement: str) -> None:
+        """Say once how executors are confined, and loudly where it is less than was asked for."""
+        if confinement != self._confinement:
+            self._confinement = confinement
+            weaker = not confinement.startswith(f"{self._settings.sandbox} ")
+            _log.log(logging.WARNING if weaker else logging.INFO, "executors are confined at level %s", confinement)
 
     def _reap(self) -> None:
         while self._executors:
@@ -251,12 +261,16 @@ def live_as_executor(
     try:
         _become_executor(job_pipe, stderr, zygote_pid)
         try:
+            limits = sandbox.Limits(settings.memory_limit_bytes, cuda=settings.cuda)
+            confining = sandbox.Confining(settings.sandbox, limits)
             device = executor.initialise_device(settings, analyse)
-            sandbox.confine(settings.sandbox, memory_limit_bytes=settings.memory_limit_bytes, cuda=settings.cuda)
-        except (RuntimeError, OSError) as error:
+            title = executor.device_title(device)
+            confinement = confining.finish(zygote_pid)
+            sandbox.require(settings.required_sandbox, confinement)
+        except (RuntimeError, OSError, sandbox.TooWeak) as error:
             pipe.send(job_pipe, json.dumps({"error": f"{settings.device}: {error}"}).encode())
             os._exit(1)
-        ready = {"device": executor.device_title(device), "sandbox_level": settings.sandbox.value}
+        ready = {"device": title, "sandbox_level": confinement.level.value, "confinement": str(confinement)}
         pipe.send(job_pipe, json.dumps(ready).encode())
         executor.run_one_job(job_pipe, analyse, device, settings)
     except pipe.PipeClosed:

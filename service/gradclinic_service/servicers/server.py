@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradclinic_store import Store
     from gradclinic_store.settings import StoreSettings
 
-SANDBOX_LEVELS = ("none", "process")  # weakest first, as the worker names them
+SANDBOX_LEVELS = ("none", "process", "seccomp", "cage")  # weakest first, as the worker names them
 
 
 class ServerServicer(server_pb2_grpc.ServerServiceServicer):
