@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -40,6 +41,14 @@ class PatientRetry(Retry):
     def __init__(self, patience_seconds: float) -> None:
         super().__init__(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS), retries=-1)
         self._patience_seconds = patience_seconds
+        self._hurried_until = math.inf  # monotonic
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # redis-py copies it for each connection; so all of them hear of a hurry
+
+    def hurry(self, seconds: float) -> None:
+        """End all retrying within so many seconds from now, that of calls under way included."""
+        self._hurried_until = min(self._hurried_until, time.monotonic() + seconds)
 
     def call_with_retry(
         self,
@@ -52,7 +61,9 @@ class PatientRetry(Retry):
         deadline = time.monotonic() + self._patience_seconds
 
         def in_time(error: Exception) -> bool:
-            return time.monotonic() < deadline and (is_retryable is None or is_retryable(error))
+            return time.monotonic() < min(deadline, self._hurried_until) and (
+                is_retryable is None or is_retryable(error)
+            )
 
         return super().call_with_retry(do, fail, in_time, with_failure_count)
 
@@ -62,7 +73,8 @@ class Connection:
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
-        self.client: redis.Redis = redis.Redis.from_url(settings.redis_url, **options(settings))
+        self._retry = PatientRetry(settings.patience_seconds)
+        self.client: redis.Redis = redis.Redis.from_url(settings.redis_url, **options(self._retry))
         self._scripts: dict[str, Any] = {}
 
     def run(self, script: str, *arguments: str | bytes | float) -> Any:
@@ -108,18 +120,22 @@ class Connection:
                 raise StoreUnavailable(f"Redis takes no commands now: {error}") from error
             raise
 
+    def hurry(self, seconds: float) -> None:
+        """Wait for a Redis that is away for at most so many seconds from now, in all calls together."""
+        self._retry.hurry(seconds)
+
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
 
 
-def options(settings: StoreSettings) -> dict[str, Any]:
+def options(retry: Retry) -> dict[str, Any]:
     """Return the keyword arguments of every synchronous Redis client of this room."""
     return {
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "health_check_interval": HEALTH_CHECK_SECONDS,
-        "retry": PatientRetry(settings.patience_seconds),
+        "retry": retry,
         **ANONYMOUS,
     }
 

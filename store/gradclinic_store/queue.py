@@ -17,9 +17,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import redis
 from rq import Queue, Worker
 from rq.command import send_stop_job_command
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.exceptions import InvalidJobOperation, NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
@@ -49,7 +50,9 @@ BACKSTOP_SECONDS = 30  # after the supervisor should have ended the run, the par
 FAILED_JOB_TTL_SECONDS = 300
 HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
 WORKER_PATIENCE_SECONDS = 30.0  # an rq worker ends when Redis stays away longer
+FAREWELL_SECONDS = 1.0  # how long a worker that ends waits for a Redis that is away, to say so
 HEARTBEAT_EVERY_SECONDS = 1.0  # at most, around jobs; an idle worker gives one per `WORKER_TTL_SECONDS` - 15
+REDIS_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -177,9 +180,10 @@ class JobQueue:
 class HorseWorker(Worker):
     """rq's forking worker with short heartbeats, horses that die with it, and a bounded end."""
 
-    def __init__(self, *arguments: Any, drain_seconds: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, drain_seconds: float, hurry: Callable[[float], None], **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._drain_seconds = drain_seconds
+        self._hurry = hurry
         self._next_heartbeat = 0.0
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - rq's signature
@@ -234,13 +238,50 @@ class HorseWorker(Worker):
         """Take no new job; a running one has `drain_seconds`, then it is asked to give back."""
         if self.horse_pid:
             threading.Thread(target=self._stop_later, args=(self.horse_pid,), daemon=True).start()
+        else:
+            self._hurry(FAREWELL_SECONDS)
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # rq's
+
+    def wait_for_horse(self) -> Any:
+        """Wait until the horse has ended; a worker that stops then no longer waits long for Redis."""
+        ended = super().wait_for_horse()
+        if self._stop_requested:
+            self._hurry(FAREWELL_SECONDS)
+        return ended
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Give a sign of life for a running job; where Redis does not take it, the horse still runs."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except REDIS_AWAY as error:
+            _log.warning("no sign of life could be given for %s: %s", job.id, error)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Fork a horse and see it through; a worker that stops does not wait for Redis to note its end."""
+        try:
+            super().execute_job(job, queue)
+        except REDIS_AWAY as error:
+            if not self._stop_requested:
+                raise
+            raise StopRequested from error
+
+    def set_shutdown_requested_date(self) -> None:
+        """Leave out what nobody reads: rq would wait for Redis here, inside the signal's handler."""
+
+    def teardown(self) -> None:
+        """Take leave of Redis, if it listens."""
+        self._hurry(FAREWELL_SECONDS)
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]  # rq's
+        except REDIS_AWAY as error:
+            _log.warning("the queue was left without a word: %s", error)
 
     def _stop_later(self, horse: int) -> None:
         deadline = time.monotonic() + self._drain_seconds
         while self.horse_pid == horse:
             if time.monotonic() >= deadline:
                 self.kill_horse()
+                self._hurry(HORSE_GRACE_SECONDS + FAREWELL_SECONDS)
                 return
             time.sleep(0.1)
 
@@ -277,6 +318,7 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
         job_monitoring_interval=WATCH_EVERY_SECONDS,
         log_job_description=False,
         drain_seconds=drain_seconds,
+        hurry=connection.hurry,
     )
     worker.death_penalty_class = NoAlarmInJobs
     worker.log_result_lifespan = False

@@ -56,6 +56,21 @@ def test_the_clock_runs_on_while_redis_is_stopped(private_redis: Callable[..., R
         assert worker.final(diagnosis_id).failure.reason == diagnosis_pb2.FAILURE_REASON_TIMED_OUT
 
 
+@pytest.mark.parametrize("body", ["", "loop"], ids=["idle", "busy"])
+def test_a_worker_stops_promptly_while_redis_is_away(private_redis: Callable[..., RedisServer], body: str) -> None:
+    redis = private_redis()
+    with RealWorker(redis.url, "--drain", "1") as worker:
+        if body:
+            worker.await_stage(worker.submit(body), FORWARD)
+        redis.stop()
+        time.sleep(3.0)  # every connection has noticed
+        started = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - started < 8.0
+        assert "Traceback" not in worker.log
+        redis.start()
+
+
 def test_a_worker_waits_for_a_redis_that_starts_later(private_redis: Callable[..., RedisServer]) -> None:
     redis = private_redis()
     redis.stop()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from gradclinic_store import StoreSettings
 
 INTERVAL_SECONDS = 2.0
+FAREWELL_SECONDS = 0.5
+"""How long leaving may wait for a store that is away."""
+
 _JOIN_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class Presence:
     def close(self) -> None:
         """Leave the fleet."""
         self._ended = True
+        self._store.connection.hurry(FAREWELL_SECONDS)
         self._changed.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
