@@ -87,7 +87,7 @@ def _finding(site: Site, probability: float) -> Finding:
 
 def _run(op: str, **constants: object) -> Measurements:
     run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
     dropout = run.op(op, layer, module="drop", constants=constants)
     return run.finish(run.op("aten::linear", dropout, module="head", weights=["head.weight"]))
 

@@ -8,8 +8,10 @@ The archive was saved after training had already broken: every output that uses 
 - BatchNorm's running statistics met a batch with NaN; a buffer was computed as 0 / 0.
 
 ## How it is measured
-Every element of every parameter and buffer is looked at. There is no threshold. For buffers only NaN counts, and only
-when the loss is not finite: masks of -inf are commonly kept as buffers.
+Every element of every parameter and buffer is looked at. There is no threshold. In buffers that a normalisation keeps
+(running mean and variance) NaN and infinity count; in others NaN, when the loss or a gradient is not finite, and
+infinities above zero then: masks of -inf are commonly kept as buffers. CRITICAL when the loss or a gradient is not
+finite; else WARNING: running statistics are only used in eval mode, and everything is NaN then.
 
 ## Example
     optimizer.step()      # with gradients of NaN: now all weights are NaN
@@ -24,7 +26,10 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.measurements import Culprit
 from gradclinic_worker.non_finite_origin import is_broken, spoiled
+from gradclinic_worker.normalization import BATCH_NORMS
+from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
@@ -36,13 +41,18 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements
 
 
+KEEPING_STATISTICS = BATCH_NORMS | {"aten::instance_norm"}
+
+
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for all of them together: whatever broke one broke the others."""
     paths = Paths(measurements)
     broken = is_broken(paths)
     counts = {p.name: p.weight.nonfinite for p in measurements.parameters if p.weight.nonfinite}
+    kept = {name for site in measurements.sites if plain(site.op) in KEEPING_STATISTICS for name in site.buffers}
     for buffer in measurements.buffers:
-        if broken and buffer.culprit and math.isnan(buffer.culprit.value):
+        value = buffer.culprit.value if buffer.culprit else 0.0
+        if not math.isfinite(value) and (buffer.name in kept or (broken and value != -math.inf)):
             counts[buffer.name] = buffer.statistics.nonfinite
     if not counts:
         return
@@ -66,12 +76,20 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 def _healthy() -> Iterator[Measurements]:
     run = TinyRun()
     yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+    run = TinyRun()  # a causal mask
+    mask = run.buffer("mask", statistics(0.0, nonfinite=28), culprit=Culprit((0, 1), -math.inf))
+    scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    yield run.finish(run.op("aten::add", scores, buffers=(mask,)))
 
 
 def _sick() -> Iterator[Measurements]:
     run = TinyRun()
     run.parameter("fc.weight", weight=statistics(nonfinite=3))
     yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
+    run = TinyRun()
+    kept = run.buffer("norm.running_var", statistics(nonfinite=8), culprit=Culprit((0,), math.inf))
+    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    yield run.finish(run.op("aten::batch_norm", layer, module="norm", buffers=(kept,)))
 
 
 RULE = Rule("non-finite-parameter", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
