@@ -10,6 +10,8 @@ from gradclinic_worker.loss_reading import shape_of
 from gradclinic_worker.op_kinds import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradclinic_worker.measurements import Measurements, Site
     from gradclinic_worker.paths import Paths
 
@@ -28,9 +30,14 @@ _REMOVING = frozenset({"aten::select", "aten::squeeze"})
 
 def batch_size(measurements: Measurements) -> int:
     """How many samples the batch has; 0 where that is not clear."""
-    sizes = Counter(each.shape[0] for each in measurements.inputs if each.shape)
-    target = next((each.shape[0] for each in measurements.target if each.shape), 0)
-    if target and any(target in each.shape for each in measurements.inputs):
+    return batch_size_of([each.shape for each in measurements.inputs], [each.shape for each in measurements.target])
+
+
+def batch_size_of(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> int:
+    """The same from the shapes of what was sent."""
+    sizes = Counter(shape[0] for shape in inputs if shape)
+    target = next((shape[0] for shape in targets if shape), 0)
+    if target and any(target in shape for shape in inputs):
         return target
     return sizes.most_common(1)[0][0] if sizes else 0
 

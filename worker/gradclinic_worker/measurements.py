@@ -124,6 +124,23 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """How an input differs between samples (its first dimension); of a large one an evenly strided part was seen.
+
+    A feature is one place of a sample, such as one pixel of one channel.
+    """
+
+    samples: int  # looked at
+    features: int  # looked at
+    distinct_samples: int
+    constant_share: float  # share of features that are the same for all samples, 0..1
+    constant_nonzero_share: float  # share of features that are the same and not zero, 0..1
+    varying_zero_share: float  # share of zeros among the features that vary, 0..1
+    distinct_values: int  # 65 stands for more than 64
+    offset: float  # median of |mean| / standard deviation over the features that vary
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """An input, target or buffer."""
 
@@ -132,6 +149,7 @@ class Tensor:
     dtype: str
     statistics: Statistics
     culprit: Culprit | None = None  # first non-finite element
+    variation: Variation | None = None  # of inputs with several samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,5 +236,7 @@ class Measurements:
     loss: Loss
     modules: tuple[Module, ...]
     terms: tuple[LossTerm, ...] = ()  # the loss functions that were called, in order
+    seen_samples: int = 0  # samples that were compared with each other, in all inputs that have one entry for each
+    distinct_samples: int = 0  # different ones among them
     unobserved: tuple[tuple[str, str], ...] = ()  # what, why
     notes: tuple[str, ...] = ()

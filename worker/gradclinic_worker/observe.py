@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import misfit, observe_table, probe, raised_errors, statistics
+from gradclinic_worker import input_variation, misfit, observe_table, probe, raised_errors, statistics
+from gradclinic_worker.batch_dimension import batch_size_of
 from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.observe_recorder import Recorder
 from gradclinic_worker.statistics import Gauge
@@ -87,6 +88,8 @@ def observe(
             no diagnosis by itself; OUT_OF_MEMORY.
     """
     device = next((tensor.device for tensor in subject.inputs.values()), torch.device("cpu"))
+    variation = input_variation.variations(subject.inputs)
+    seen, distinct = input_variation.distinct_samples(_one_per_sample(subject))
     buffers = _snapshot(subject)
     run = _run(subject, entered, is_immediate=device.type != "cuda")
     observe_table.settle_gauges(run)
@@ -98,9 +101,19 @@ def observe(
             _restore(buffers)
             run = _run(subject, entered, is_immediate=True, kept_operands=examined)
     found = observe_table.measurements(subject, run)
+    inputs = tuple(replace(each, variation=variation.get(each.name)) for each in found.inputs)
+    found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
     if run.raised is not None and raised_errors.recognise(found) is None:
         raise run.raised
     return found
+
+
+def _one_per_sample(subject: Subject) -> list[torch.Tensor]:
+    """The inputs that have one entry for each sample of the batch."""
+    inputs = list(subject.inputs.values())
+    targets = list(subject.criterion.targets.values())
+    size = batch_size_of([tensor.shape for tensor in inputs], [tensor.shape for tensor in targets])
+    return [tensor for tensor in inputs if tensor.dim() and tensor.shape[0] == size]
 
 
 def _run(
