@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # Of each sample at most about this many elements are looked at.
-FEATURES = 1_024
-SAMPLES = 1_024
+FEATURES = 256
+SAMPLES = 512
 # More different values than this need not be told apart.
 COUNTED_VALUES = 64
 PROJECTION_SEED = 0x6475706C
@@ -61,9 +61,9 @@ def _variation(rows: torch.Tensor) -> Variation:
     constant = (rows == rows[:1]).all(0)
     varying = rows[:, ~constant]
     features = rows.shape[1]
-    values = torch.unique(rows.reshape(-1)[:: (rows.numel() // FEATURES) | 1])
-    deviation = varying.std(0) if varying.shape[1] else varying.new_zeros(0)
-    offsets = varying.mean(0).abs() / deviation
+    values = torch.unique(rows.reshape(-1)[:: (rows.numel() // SAMPLES) | 1])
+    mean = varying.mean(0)
+    offsets = mean.abs() / (varying - mean).square().mean(0).sqrt()
     return Variation(
         samples=rows.shape[0],
         features=features,
