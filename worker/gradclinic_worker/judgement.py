@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Activations whose own state takes the gradient away.
 SPREADING = frozenset({"dead-relu", "saturated-activation"})
 # Where one place after the other shows these, the first is where to begin.
-TOLD_ONCE = SPREADING | {"vanishing-gradient", "exploding-gradient"}
+TOLD_ONCE = SPREADING | {"saturated-softmax", "symmetric-weights", "vanishing-gradient", "exploding-gradient"}
 # What explains at least this share of a decay, in log scale, is its cause.
 EXPLAINED_SHARE = 0.5
 # Numbers measured downstream of NaN say nothing about these.

@@ -94,6 +94,7 @@ class Site:
     flat_share: float | None = None  # share of elements in the flat region of a saturating op, 0..1
     dead_unit_share: float | None = None  # share of units (channels, features) off for every sample, 0..1
     unit_count: int | None = None
+    softness: float | None = None  # fused attention: mean of 1 - sum of squared weights over sampled queries, 0..1
     nonfinite_order: int = -1  # execution order of the first non-finite output, -1: none
     culprit: Culprit | None = None  # that first non-finite element
     operands_finite: bool = True  # whether all that this op read was finite when it first gave a non-finite value
@@ -105,6 +106,8 @@ class Site:
     gradient_order: int = -1  # order of arrival in the backward pass, from 0
     gradient_rms_by_call: tuple[float, ...] = ()  # oldest call first
     gradient_culprit: Culprit | None = None  # first non-finite gradient element
+    # Where an op multiplied it enormously: its largest element, and this site's own value there as operand_values.
+    gradient_peak: Culprit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class Parameter:
     weight: Statistics
     gradient: Statistics | None  # None: missing
     read_by: tuple[int, ...]  # sites that read it directly; empty: forward does not touch it
+    # Share of (sampled) units that have a twin with equal weights and an equal gradient that is not zero, 0..1:
+    twin_rows: float = 0.0  # units along the first dimension
+    twin_columns: float = 0.0  # along the second
     aliases: tuple[str, ...] = ()  # further names of the same (tied) parameter
 
 
@@ -225,6 +231,27 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleLeak:
+    """One sample of the batch was changed, with all randomness and normalisation fixed, and others' outputs changed."""
+
+    site: int  # the first in execution order in whose value the samples have no place of their own
+    changed: int  # index of the sample that was changed
+    affected: tuple[int, ...]  # samples whose outputs changed with it
+    share: float  # the largest of their changes, as a share of the largest change
+    input_dimensions: int  # of the inputs that have an entry for each sample
+    is_sure: bool  # target and output say that the first dimension counts the samples
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorDifference:
+    """A parameter whose gradient is another with TorchScript's optimising executor."""
+
+    parameter: str
+    plain: GradientStatus
+    optimised: GradientStatus
+
+
+@dataclass(frozen=True, slots=True)
 class Measurements:
     """All that one run measured."""
 
@@ -236,6 +263,8 @@ class Measurements:
     loss: Loss
     modules: tuple[Module, ...]
     terms: tuple[LossTerm, ...] = ()  # the loss functions that were called, in order
+    leak: SampleLeak | None = None  # of a further run
+    executor_differences: tuple[ExecutorDifference, ...] = ()  # of a further run
     seen_samples: int = 0  # samples that were compared with each other, in all inputs that have one entry for each
     distinct_samples: int = 0  # different ones among them
     unobserved: tuple[tuple[str, str], ...] = ()  # what, why

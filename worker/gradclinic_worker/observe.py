@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import input_variation, misfit, observe_table, probe, raised_errors, statistics
+from gradclinic_worker import input_variation, misfit, observe_table, probe, raised_errors, statistics, unit_twins
 from gradclinic_worker.batch_dimension import batch_size_of
 from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.observe_recorder import Recorder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.loss_calls import LossCall
     from gradclinic_worker.measurements import Measurements
     from gradclinic_worker.program import Program
+    from gradclinic_worker.unit_twins import TwinShares
 
 # Operands of at most this many sites are looked up in a second run.
 MAX_EXAMINED_SITES = 8
@@ -37,6 +38,7 @@ class Run:
     Attributes:
         loss: Value of the loss, NaN where there is none.
         gradients: Statistics of each parameter's gradient by its name.
+        twins: Which share of its units are copies, for parameters that have units with equal weights.
         outputs: The sites that the loss reads.
         call: What the request's loss was called with, where torch knows it by name.
         raised: What forward or the loss raised; then there is no loss.
@@ -49,6 +51,7 @@ class Run:
     loss_requires_grad: bool = False
     backward_error: str = ""
     gradients: dict[str, Gauge] = field(default_factory=dict)
+    twins: dict[str, TwinShares] = field(default_factory=dict)
     outputs: tuple[int, ...] = ()
     call: LossCall | None = None
     raised: RaisedError | None = None
@@ -220,12 +223,16 @@ def _names_error(line: str) -> bool:
 def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
     """Measures each parameter's gradient when it is complete, and drops it at once."""
     handles = []
+    trainable = {name: each for name, each in subject.program.module.named_parameters() if each.requires_grad}
+    alike = unit_twins.with_equal_weights(trainable)
 
     def measured(name: str) -> Callable[[torch.Tensor], None]:
         def on_gradient(parameter: torch.Tensor) -> None:
             gradient = parameter.grad
             if gradient is not None:
                 run.gradients[name] = _gauge(gradient, is_immediate=run.recorder.is_immediate)
+                if name in alike:
+                    run.twins[name] = unit_twins.twin_shares(parameter, gradient)
                 parameter.grad = None
 
         return on_gradient

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gradclinic_worker import statistics
+from gradclinic_worker.attention_softness import softness
 from gradclinic_worker.loss_calls import LossCall
 from gradclinic_worker.loss_ops import LOSS_OPS, loss_options
 from gradclinic_worker.measurements import Culprit
@@ -19,6 +20,7 @@ from gradclinic_worker.statistics import Gauge
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradclinic_worker.probe import AttentionCall
     from gradclinic_worker.program import Program, ProgramSite
 
 # Gradients of single calls are kept for at most this many calls of a site.
@@ -49,6 +51,7 @@ class Tally:
     operands_finite: bool = True
     culprit: Culprit | None = None
     gradient_culprit: Culprit | None = None
+    softness: list[torch.Tensor] = field(default_factory=list)  # of a fused attention: sum and number, each ``[2]``
     storage: int = 0  # address of the memory of the latest value
     is_finite: bool = True  # the latest value
     unseen: str = ""  # why there are no statistics, where there should be
@@ -111,6 +114,13 @@ class Recorder:
         prediction, *targets = (value.detach() for value in values)
         named = dict(zip(loss.targets, targets, strict=True))
         self.loss_running = LossCall(loss.name, site, loss_options(known.constants), prediction, named)
+
+    def on_attention(self, call: AttentionCall, site: int) -> None:
+        """A fused attention is about to run: how far its weights are from one-hot is told from query and key."""
+        if len(self.tallies[site].softness) < MAX_SAMPLED_CALLS:
+            seen = softness(call.query, call.key, call.mask, is_causal=call.is_causal, scale=call.scale)
+            if seen is not None:
+                self.tallies[site].softness.append(seen)
 
     def on_tensor(self, value: torch.Tensor, site: int) -> None:
         """A site gave a tensor."""

@@ -183,6 +183,7 @@ def _site(
         flat_share=_share(tally.flat, activation.count) if known.span is not None and activation is not None else None,
         dead_unit_share=_share(units - int(tally.alive.sum()), units) if tally.alive is not None and units else None,
         unit_count=units,
+        softness=_softness(tally.softness),
         nonfinite_order=tally.nonfinite_order,
         culprit=tally.culprit,
         operands_finite=tally.operands_finite,
@@ -191,6 +192,11 @@ def _site(
         gradient_rms_by_call=call_rms(tally.gradient_by_call),
         gradient_culprit=tally.gradient_culprit,
     )
+
+
+def _softness(seen: list[torch.Tensor]) -> float | None:
+    total, rows = torch.stack(seen).sum(0).tolist() if seen else (0.0, 0.0)
+    return total / rows if rows else None
 
 
 def _share(part: float | torch.Tensor, whole: float) -> float:
@@ -223,6 +229,8 @@ def _parameters(subject: Subject, run: Run, summaries: dict[int, Statistics]) ->
                 gradient=gradient,
                 read_by=tuple(readers.get(name, ())),
                 aliases=tuple(alias for alias in aliases[id(parameter)] if alias != name),
+                twin_rows=run.twins[name].rows if name in run.twins else 0.0,
+                twin_columns=run.twins[name].columns if name in run.twins else 0.0,
             )
         )
     last = len(program.sites)

@@ -277,6 +277,9 @@ def switches_units_off(op: str, constants: Mapping[str, object]) -> bool:
             return False
 
 
+# The weights of an attention are never seen as a value here: query, key, value, mask, dropout, causal, scale.
+FUSED_ATTENTION = "aten::scaled_dot_product_attention"
+
 # Hand back their argument itself in some modes, though their schema does not say so.
 MAY_RETURN_ARGUMENT = frozenset(
     f"aten::{name}"

@@ -6,6 +6,7 @@ They do nothing unless a recorder listens; a graph with probes stays runnable.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -17,7 +18,19 @@ PROBE = "gradclinic::probe"
 PROBE_OPTIONAL = "gradclinic::probe_optional"
 PROBE_LIST = "gradclinic::probe_list"
 PROBE_OPERANDS = "gradclinic::probe_operands"
+PROBE_ATTENTION = "gradclinic::probe_attention"
 VISIT = "gradclinic::visit"
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCall:
+    """What a fused attention weighs by; shapes as in `torch.nn.functional.scaled_dot_product_attention`."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    mask: torch.Tensor | None
+    is_causal: bool
+    scale: float | None
 
 
 class Listener(Protocol):
@@ -31,6 +44,9 @@ class Listener(Protocol):
 
     def on_operands(self, values: list[torch.Tensor], site: int) -> None:
         """A site that is a loss is about to run on these."""
+
+    def on_attention(self, call: AttentionCall, site: int) -> None:
+        """A site that is a fused attention is about to run on these."""
 
     def on_visit(self, site: int) -> None:
         """A site ran, and gave no tensor."""
@@ -65,6 +81,18 @@ def _probe_operands(values: list[torch.Tensor], site: int) -> None:
         _Line.listener.on_operands(values, site)
 
 
+def _probe_attention(  # noqa: PLR0913, PLR0917 - an operator has plain arguments
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,  # noqa: FBT001
+    scale: float | None,
+    site: int,
+) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_attention(AttentionCall(query, key, mask, causal, scale), site)
+
+
 def _visit(site: int) -> None:
     if _Line.listener is not None:
         _Line.listener.on_visit(site)
@@ -76,11 +104,13 @@ _LIBRARY.define("probe(Tensor value, int site) -> ()")
 _LIBRARY.define("probe_optional(Tensor? value, int site) -> ()")
 _LIBRARY.define("probe_list(Tensor[] values, int site) -> ()")
 _LIBRARY.define("probe_operands(Tensor[] values, int site) -> ()")
+_LIBRARY.define("probe_attention(Tensor query, Tensor key, Tensor? mask, bool causal, float? scale, int site) -> ()")
 _LIBRARY.define("visit(int site) -> ()")
 _LIBRARY.impl("probe", _probe, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_optional", _probe_optional, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_list", _probe_list, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_operands", _probe_operands, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_attention", _probe_attention, "CompositeImplicitAutograd")
 _LIBRARY.impl("visit", _visit, "CompositeExplicitAutograd")
 
 

@@ -219,6 +219,9 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
         else:
             call = graph.create(kinds[draft.form], [draft.node.outputsAt(draft.position), index], 0)
         call.insertAfter(draft.node)
+        if draft.node.kind() == ops.FUSED_ATTENTION:
+            read = [list(draft.node.inputs())[position] for position in (0, 1, 3, 5, 6)]
+            graph.create(probe.PROBE_ATTENTION, [*read, index], 0).insertBefore(draft.node)
         if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
             read = list(draft.node.inputs())[: 1 + len(loss.targets)]
             operands = graph.create("prim::ListConstruct", read, 1)
