@@ -25,12 +25,18 @@ STANDS_FOR = {
 # A loss that is flat as a whole explains every gradient that is zero, and the NaN of a mean over nothing.
 SYMPTOMS_OF_FLATNESS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symptom.EXPLODING, Symptom.NON_FINITE})
 
+# Where the input's scale puts the first layer, these show behind it.
+SYMPTOMS_OF_SCALE = frozenset({"saturated-activation", "exploding-gradient", "vanishing-gradient", "dead-relu"})
+
 
 def settle(_: Paths, found: list[Finding]) -> list[Finding]:
     """Leaves out what another finding stands for."""
     codes = {finding.code for finding in found if finding.severity > Severity.INFO}
     dropped = set().union(*(STANDS_FOR.get(code, set()) for code in codes))
     kept = [finding for finding in found if finding.code not in dropped]
+    unscaled = {index for finding in found if finding.code == "unscaled-input" for index in finding.sites}
+    if unscaled:
+        kept = [each for each in kept if each.code not in SYMPTOMS_OF_SCALE or not unscaled.intersection(each.sites)]
     if "flat-loss" in codes:
         kept = [each for each in kept if each.symptom not in SYMPTOMS_OF_FLATNESS or each.code == "non-finite-input"]
     return kept

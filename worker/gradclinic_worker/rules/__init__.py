@@ -9,12 +9,15 @@ from gradclinic_worker.rules import (
     batch_too_small,
     clamp_saturation,
     class_imbalance,
+    constant_input,
     constant_target,
     dead_relu,
     degenerate_normalization,
     detached_graph,
     double_softmax,
+    duplicate_samples,
     excessive_dropout,
+    executor_dependent,
     exploding_gradient,
     flat_loss,
     frozen_normalization,
@@ -33,6 +36,7 @@ from gradclinic_worker.rules import (
     overflow_low_precision,
     overwritten_value,
     poor_initialization,
+    sample_leak,
     saturated_activation,
     saturated_softmax,
     shadowed_parameter,
@@ -41,6 +45,7 @@ from gradclinic_worker.rules import (
     symmetric_weights,
     target_mismatch,
     target_out_of_range,
+    unscaled_input,
     unused_parameter,
     vanishing_gradient,
     zero_derivative_op,
@@ -90,6 +95,8 @@ RULES: tuple[Rule, ...] = (
     batch_too_small.RULE,
     excessive_dropout.RULE,
     linear_collapse.RULE,
+    sample_leak.RULE,
+    executor_dependent.RULE,
     inference_trace.RULE,
     # loss and target
     double_softmax.RULE,
@@ -102,6 +109,10 @@ RULES: tuple[Rule, ...] = (
     class_imbalance.RULE,
     output_activation_mismatch.RULE,
     flat_loss.RULE,
+    # inputs
+    unscaled_input.RULE,
+    constant_input.RULE,
+    duplicate_samples.RULE,
 )
 
 
