@@ -10,7 +10,7 @@ import torch
 
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import archive, criterion, feed, observe, program, report, rules
+from gradclinic_worker import archive, criterion, feed, further_runs, observe, program, report, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,7 +120,12 @@ def measure(
     named = list(zip(_argument_names(module, inputs), arguments, strict=True))
     prepared = program.prepare(module, named, archive_path=files[executor_pb2.ATTACHMENT_MODEL])
     subject = observe.Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
-    return observe.observe(subject, entered=entered)
+    found = observe.observe(subject, entered=entered)
+    sources = further_runs.Sources(
+        model=lambda: archive.load(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model"),
+        inputs=lambda: feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs"),
+    )
+    return further_runs.extend(found, subject, sources, spec.depth)
 
 
 def _argument_names(module: torch.jit.ScriptModule, inputs: Mapping[str, torch.Tensor]) -> list[str]:
