@@ -51,8 +51,9 @@ def test_a_killed_process_costs_one_attempt(worker: RealWorker, victim: Callable
     assert worker.final(worker.submit("answer")).state == SUCCEEDED
 
 
-def test_a_run_that_is_lost_each_time_fails(worker: RealWorker) -> None:
-    diagnosis = worker.final(worker.submit("kill"), 60.0)
+def test_a_run_that_is_lost_each_time_fails(redis_url: str) -> None:
+    with RealWorker(redis_url, "--lease", "2", "--sandbox", "process") as worker:  # a cage does not let it kill itself
+        diagnosis = worker.final(worker.submit("kill"), 60.0)
     assert diagnosis.failure.reason == diagnosis_pb2.FAILURE_REASON_WORKER_LOST
     assert diagnosis.attempt == 3
 
