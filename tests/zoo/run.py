@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import importlib
 import json
-import logging
+import os
 import pkgutil
 import sys
 import tempfile
@@ -26,8 +26,6 @@ from gradclinic_worker import analysis
 from gradclinic_worker.errors import AnalysisError
 from zoo import cases, truth
 from zoo.case import CASES, Built, Case
-
-logging.getLogger("transformers").setLevel(logging.ERROR)  # it warns of what small random configurations lack
 
 SEED = 1234
 RESULTS = Path("build/zoo.json")
@@ -202,6 +200,7 @@ def show(outcomes: list[Outcome]) -> None:
 
 def chosen(arguments: argparse.Namespace) -> list[Case]:
     """The cases that the command line asks for, every one with a name of its own."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what small random configurations lack
     for module in pkgutil.iter_modules(cases.__path__):
         importlib.import_module(f"zoo.cases.{module.name}")
     twice = sorted(name for name, count in Counter(case.name for case in CASES).items() if count > 1)
