@@ -14,11 +14,11 @@ REACHED_SHARE = 0.05
 
 def has_converged(measurements: Measurements) -> bool:
     """Whether the loss is a small share of what a model that knows nothing of its inputs would get."""
-    guess = _loss_of_a_guess(measurements)
+    guess = loss_of_a_guess(measurements)
     return guess is not None and 0 <= measurements.loss.value <= REACHED_SHARE * guess
 
 
-def _loss_of_a_guess(measurements: Measurements) -> float | None:
+def loss_of_a_guess(measurements: Measurements) -> float | None:
     """The mean loss of the best constant (or uniform) prediction; None where that is not known."""
     loss = measurements.loss
     if loss.options.get("reduction", "mean") != "mean" or not measurements.target:
