@@ -240,6 +240,7 @@ class SampleLeak:
     share: float  # the largest of their changes, as a share of the largest change
     input_dimensions: int  # of the inputs that have an entry for each sample
     is_sure: bool  # target and output say that the first dimension counts the samples
+    reshape: int | None = None  # the site right before it that took the samples off the first dimension
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import input_variation, misfit, observe_table, probe, raised_errors, statistics, unit_twins
+from gradclinic_worker import (
+    gradient_peaks,
+    input_variation,
+    misfit,
+    observe_table,
+    probe,
+    raised_errors,
+    statistics,
+    unit_twins,
+)
 from gradclinic_worker.batch_dimension import batch_size_of
 from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.observe_recorder import Recorder
@@ -108,7 +117,23 @@ def observe(
     found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
     if run.raised is not None and raised_errors.recognise(found) is None:
         raise run.raised
+    if buffers is not None and (steep := gradient_peaks.wanted(found)):
+        _restore(buffers)
+        found = gradient_peaks.with_peaks(found, _peaks(subject, steep))
     return found
+
+
+def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
+    """Runs once more, to find where the gradients of a few sites are largest."""
+    peaks = gradient_peaks.Peaks(wanted)
+    torch.manual_seed(subject.seed)
+    try:
+        with _modes_restored(), probe.listening(peaks):
+            _backward(subject.criterion(_forward(subject)))
+    finally:
+        for parameter in subject.program.module.parameters():
+            parameter.grad = None
+    return peaks
 
 
 def _one_per_sample(subject: Subject) -> list[torch.Tensor]:

@@ -11,6 +11,7 @@ import torch
 from gradclinic_worker import feed, probe
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import SampleLeak
+from gradclinic_worker.op_kinds import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ MAX_RESTORED_BYTES = 256 * 2**20
 MAX_CALLS_COMPARED = 64
 TRAINING_ARGUMENT, RUNNING_MEAN_ARGUMENT = 5, 3  # of aten::batch_norm
 PAIR = 2
+
+RESHAPING = frozenset(f"aten::{name}" for name in ("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten"))
 
 Outputs = list[torch.Tensor]
 
@@ -133,15 +136,16 @@ def _leak(measurements: Measurements, trial: _Trial) -> tuple[SampleLeak | None,
     if not others:
         return None, ""
     is_ambiguous = any(output.dim() > PAIR for output in before)
-    if is_ambiguous and _is_second_dimension_apart(trial, before):
+    if _is_second_dimension_apart(trial, before):
         return None, "The second dimension counts the samples, as it seems: they do not mix along it."
     targets = trial.subject.criterion.targets.values()
     is_aligned = bool(targets) and all(each.dim() and each.shape[0] == size for each in targets)
-    site = _first_mixed(measurements, trial, changed, size)
-    if site is None:
+    mixed = _first_mixed(measurements, trial, changed, size)
+    if mixed is None:
         return None, "Other samples' outputs change, but the place was not found."
     dimensions = max(tensor.dim() for tensor in trial.inputs.values() if tensor.dim() and tensor.shape[0] == size)
-    return SampleLeak(site, CHANGED_SAMPLE, others, share, dimensions, is_sure=is_aligned and not is_ambiguous), ""
+    is_sure = is_aligned and not is_ambiguous
+    return SampleLeak(mixed[0], CHANGED_SAMPLE, others, share, dimensions, is_sure=is_sure, reshape=mixed[1]), ""
 
 
 def _unsuited(inputs: Mapping[str, torch.Tensor]) -> str:
@@ -204,29 +208,41 @@ def _others_changed(before: Outputs, after: Outputs, dimension: int) -> tuple[tu
 
 
 def _is_second_dimension_apart(trial: _Trial, before: Outputs) -> bool:
-    """Whether entries along the second dimension stay apart: then that one counts the samples."""
-    size = before[0].shape[1]
-    changed = _changed(trial.inputs, size, dimension=1)
-    if size < PAIR or changed is None or not all(output.dim() > 1 and output.shape[1] == size for output in before):
+    """Whether entries along the inputs' second dimension stay apart in the output: then that one counts the samples."""
+    size = next((tensor.shape[1] for tensor in trial.inputs.values() if tensor.dim() > PAIR), 0)
+    kept = [d for d in (0, 1) if all(output.dim() > d and output.shape[d] == size for output in before)]
+    changed = _changed(trial.inputs, size, dimension=1) if size >= PAIR and kept else None
+    if changed is None:
         return False
-    return not _others_changed(before, trial.run(changed), 1)[0]
+    after = trial.run(changed)
+    return any(not _others_changed(before, after, dimension)[0] for dimension in kept)
 
 
 def _first_mixed(
     measurements: Measurements, trial: _Trial, changed: Mapping[str, torch.Tensor], size: int
-) -> int | None:
-    """The first site before the output in whose values the changed sample has no place of its own."""
+) -> tuple[int, int | None] | None:
+    """The first site before the output in whose values the changed sample has no place of its own.
+
+    Returns:
+        The site; and the reshape right before it that took the samples off the first dimension, if there is one.
+    """
     one, other = Marks(), Marks()
     trial.run(trial.inputs, one)
     trial.run(changed, other)
-    reaching = {site.index for site in measurements.sites if site.reaches_loss}
+    sites = {site.index: site for site in measurements.sites if site.reaches_loss}
+    off_first: set[int] = set()
     for (site, call), sums in one.sums.items():
         theirs = other.sums.get((site, call), [])
-        if site not in reaching or len(theirs) != len(sums):
+        if site not in sites or len(theirs) != len(sums):
             continue
         moved = [_moved(mine, yours) for mine, yours in zip(sums, theirs, strict=True)]
-        if any(bool(each.any()) for each in moved) and not any(_has_place(each, size) for each in moved):
-            return site
+        if not any(bool(each.any()) for each in moved):
+            continue
+        if not any(_has_place(each, size) for each in moved):
+            arranged = [operand for operand in sites[site].operands if operand in off_first]
+            return site, arranged[0] if arranged else None
+        if plain(sites[site].op) in RESHAPING and not _has_place(moved[0], size):
+            off_first.add(site)
     return None
 
 

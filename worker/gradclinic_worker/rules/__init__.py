@@ -24,6 +24,7 @@ from gradclinic_worker.rules import (
     frozen_normalization,
     frozen_parameter,
     gradient_underflow,
+    ill_conditioned_op,
     inference_trace,
     linear_collapse,
     loss_disconnected,
@@ -86,6 +87,7 @@ RULES: tuple[Rule, ...] = (
     exploding_gradient.RULE,
     poor_initialization.RULE,
     gradient_underflow.RULE,
+    ill_conditioned_op.RULE,
     # NaN and infinity
     non_finite_input.RULE,
     non_finite_parameter.RULE,

@@ -64,6 +64,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     if leak is None:
         return
     site = measurements.sites[leak.site]
+    if leak.reshape is not None and plain(site.op) not in OVER_SEQUENCES:
+        site = measurements.sites[leak.reshape]
     op = plain(site.op)
     is_mistake = op in ARRANGING or (op in OVER_SEQUENCES and leak.input_dimensions >= OF_SEQUENCES)
     location = Location.of(site)
@@ -103,6 +105,7 @@ def _healthy() -> Iterator[Measurements]:
 def _sick() -> Iterator[Measurements]:
     yield _run("aten::reshape", SampleLeak(2, 0, (1, 2), 0.9, 3, is_sure=True))
     yield _run("aten::lstm", SampleLeak(2, 0, (1, 2), 0.1, 3, is_sure=True))
+    yield _run("aten::flatten", SampleLeak(3, 0, (1, 2), 0.1, 3, is_sure=True, reshape=2))
 
 
 RULE = Rule("sample-leak", Symptom.MODE, __doc__, check, _healthy, _sick)
