@@ -15,6 +15,8 @@ from typing import Any
 
 from gradclinic_worker.measurements import SourceLine
 
+# torch's own small functions, such as a number times a tensor.
+_NO_FILE = ("", "<string>")
 _FORMAT = "FORMAT_WITH_STRING_TABLE"
 # What a damaged or hostile record may raise while it is taken apart.
 _UNREADABLE = (pickle.UnpicklingError, ValueError, TypeError, IndexError, KeyError, AttributeError, EOFError)
@@ -68,9 +70,12 @@ class _CodeFile:
         start = self._line_starts[line - 1]
         end = self._line_starts[line] if line < len(self._line_starts) else self._offsets[-1] + 1
         first = max(0, bisect_right(self._offsets, start + column) - 1)
-        # The callee's own record is empty; the call's stands behind it, on the same line.
-        for place in range(first, bisect_left(self._offsets, end)):
-            if (found := self._line(self._ranges[place])) is not None:
+        # The callee's own record is empty or torch's; the call's stands behind it on the same line, or before it.
+        behind = range(first, bisect_left(self._offsets, end))
+        before = range(first - 1, max(0, bisect_left(self._offsets, start)) - 1, -1)
+        for place in (*behind, *before):
+            found = self._line(self._ranges[place])
+            if found is not None and found.file not in _NO_FILE:
                 return found
         return None
 
