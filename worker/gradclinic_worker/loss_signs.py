@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _GROWING = frozenset(
     f"aten::{name}"
     for name in (
-        *("square", "abs", "absolute", "norm", "linalg_vector_norm", "cdist", "pairwise_distance", "softplus", "exp"),
-        *("relu", "logsumexp", "clamp_min", "dist"),
+        *("square", "abs", "absolute", "norm", "linalg_vector_norm", "cdist", "pairwise_distance", "softplus", "dist"),
     )
 )
 # At most zero and without a lower bound, so a loss must take them away.
@@ -35,6 +34,7 @@ _PASSING = (
     )
     | HANDING_ON
 )
+_LINEAR = _PASSING | {"aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::neg", "aten::relu", "aten::unbind"}
 _DIVISIONS = frozenset({"aten::div", "aten::true_divide", "aten::divide"})
 MAX_PARTS = 256
 
@@ -86,15 +86,35 @@ def _own_sign(paths: Paths, site: Site) -> int | None:
     op = plain(site.op)
     loss = LOSS_OPS.get(site.op)
     if loss is not None:
-        # These may be negative themselves: they are judged by what they get.
-        return 0 if loss.name in ("nll_loss", "hinge_embedding_loss") else 1
+        got = argument(paths, site, 0)
+        # These may be negative themselves, unless they get logarithms of probabilities.
+        is_sound = loss.name != "hinge_embedding_loss" and (
+            loss.name != "nll_loss" or (got is not None and plain(got.op) in _SINKING)
+        )
+        return int(is_sound)
     is_square = op == "aten::mul" and len(site.arguments) > 1 and site.arguments[0] == site.arguments[1]
     if op in _GROWING or is_square or (op == "aten::pow" and _is_even(site.constants.get("exponent"))):
-        return 1
+        return int(_has_no_bound(paths, site))
     inner = argument(paths, site, 0) if op == "aten::log" else None
     if op in _SINKING or (inner is not None and squashes(paths, inner)):
         return -1
     return 0 if op == "aten::log" else None
+
+
+def _has_no_bound(paths: Paths, site: Site) -> bool:
+    """Whether what goes into it comes from a layer through nothing that bounds it, such as a sigmoid."""
+    waiting = [each for each in paths.operands(site) if each.requires_grad]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if each.index in seen:
+            continue
+        seen.add(each.index)
+        if plain(each.op) in LAYERS and each.parameters:
+            return True
+        if plain(each.op) in _LINEAR:
+            waiting.extend(operand for operand in paths.operands(each) if operand.requires_grad)
+    return False
 
 
 def _is_even(exponent: object) -> bool:
