@@ -57,6 +57,7 @@ class AsyncClient:
         self._timeout_seconds = timeout
         self._metadata = connection.call_metadata(token)
         self._on_upload = on_upload or wire.ignore_upload
+        self._present = wire.Present()
         self._guard = ForkGuard()
         secure = connection.credentials(tls)
         options = connection.CHANNEL_OPTIONS
@@ -108,7 +109,8 @@ class AsyncClient:
         self._guard.check()
         submission = await asyncio.to_thread(prepare, model, inputs, options)
         for payload in submission.payloads:
-            await self._provide(payload)
+            if payload not in self._present:
+                await self._provide(payload)
         return AsyncHandle(self, await self._create(submission), submission.notes)
 
     async def get(self, id: str) -> Diagnosis:  # noqa: A002 - the contract's own word
@@ -196,10 +198,9 @@ class AsyncClient:
         try:
             answer = await self._call(self._diagnoses.CreateDiagnosis, submission.request)
         except ServerError as error:
-            missing = wire.missing_payloads(error, submission.payloads)
-            if not missing:
+            if not self._present.denied_by(error):
                 raise
-            for payload in missing:
+            for payload in submission.payloads:
                 await self._provide(payload)
             answer = await self._call(self._diagnoses.CreateDiagnosis, submission.request)
         return translation.diagnosis(answer)
@@ -221,7 +222,8 @@ class AsyncClient:
                 sending.check()
                 await asyncio.sleep(backoff.pause_seconds(wire.upload_error(rpc_error, self.target)))
             else:
-                return
+                break
+        self._present.add(payload)
 
     async def _missing_from(self, payload: Payload) -> int | None:
         """From which byte on the service lacks the payload; None: it has it."""

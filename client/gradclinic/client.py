@@ -56,6 +56,7 @@ class Client:
         self._timeout_seconds = timeout
         self._metadata = connection.call_metadata(token)
         self._on_upload = on_upload or wire.ignore_upload
+        self._present = wire.Present()
         self._guard = ForkGuard()
         secure = connection.credentials(tls)
         options = connection.CHANNEL_OPTIONS
@@ -101,7 +102,8 @@ class Client:
         self._guard.check()
         submission = prepare(model, inputs, options)
         for payload in submission.payloads:
-            self._provide(payload)
+            if payload not in self._present:
+                self._provide(payload)
         return Handle(self, self._create(submission), submission.notes)
 
     def get(self, id: str) -> Diagnosis:  # noqa: A002 - the contract's own word
@@ -189,10 +191,9 @@ class Client:
         try:
             answer = self._call(self._diagnoses.CreateDiagnosis, submission.request)
         except ServerError as error:
-            missing = wire.missing_payloads(error, submission.payloads)
-            if not missing:
+            if not self._present.denied_by(error):
                 raise
-            for payload in missing:
+            for payload in submission.payloads:
                 self._provide(payload)
             answer = self._call(self._diagnoses.CreateDiagnosis, submission.request)
         return translation.diagnosis(answer)
@@ -214,7 +215,8 @@ class Client:
                 sending.check()
                 time.sleep(backoff.pause_seconds(wire.upload_error(rpc_error, self.target)))
             else:
-                return
+                break
+        self._present.add(payload)
 
     def _missing_from(self, payload: Payload) -> int | None:
         """From which byte on the service lacks the payload; None: it has it."""

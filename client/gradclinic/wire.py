@@ -20,6 +20,7 @@ UploadListener: TypeAlias = Callable[[str, int, int], None]
 
 LONGEST_STREAM_SECONDS: Final = 600.0  # a watch is opened anew after this long
 _SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 1 << 20
+_MOST_PRESENT: Final = 1024
 
 
 def ignore_upload(name: str, sent_bytes: int, total_bytes: int) -> None:
@@ -78,11 +79,30 @@ def resume_offset(error: NotFound, payload: Payload) -> int:
     return received_bytes if received_bytes <= payload.size_bytes else 0
 
 
-def missing_payloads(error: ServerError, payloads: tuple[Payload, ...]) -> list[Payload]:
-    """The payloads that the service says it does not have (any more)."""
-    if error.reason != "ARTIFACT_NOT_FOUND":
-        return []
-    return [payload for payload in payloads if payload.sha256 == error.metadata.get("sha256", payload.sha256)]
+class Present:
+    """What the service is known to have, so that it is not asked again for each diagnosis.
+
+    It may be wrong: what has expired meanwhile is missed when a diagnosis is created, and then sent again.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: set[str] = set()
+
+    def __contains__(self, payload: Payload) -> bool:
+        return payload.sha256 in self._hashes
+
+    def add(self, payload: Payload) -> None:
+        """The service has it now."""
+        if len(self._hashes) >= _MOST_PRESENT:
+            self._hashes = set()
+        self._hashes.add(payload.sha256)
+
+    def denied_by(self, error: ServerError) -> bool:
+        """Whether the service says that it lacks something; then nothing is taken for granted any more."""
+        denied = error.reason == "ARTIFACT_NOT_FOUND"
+        if denied:
+            self._hashes = set()
+        return denied
 
 
 def stream_ended(target: str) -> ServerError:
