@@ -62,11 +62,8 @@ def explain(notice: ExitNotice | None, printed: str, *, kernel_killed: bool) -> 
 
 def kernel_kills() -> int:
     """How many processes the kernel's out-of-memory killer has ended on this machine since it started."""
-    for line in _VMSTAT.read_text(encoding="utf-8").splitlines():
-        name, _, count = line.partition(" ")
-        if name == "oom_kill":
-            return int(count)
-    return 0
+    _, found, rest = _VMSTAT.read_bytes().partition(b"\noom_kill ")
+    return int(rest.partition(b"\n")[0]) if found else 0
 
 
 def _crash_by(signum: signal.Signals, printed: str) -> diagnosis_pb2.Failure:

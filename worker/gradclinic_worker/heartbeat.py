@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from gradclinic_store import Attempt
 
 INTERVAL_SECONDS = 0.25
+"""How often the lease is renewed and a cancel is heard of."""
+
+PACE_SECONDS = 0.1
+"""How long the store is left alone between two words: small jobs fly through stages faster than anybody reads."""
+
 _JOIN_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
@@ -37,7 +42,8 @@ class Heartbeat:
         self._sender = sender
         self._entered: tuple[diagnosis_pb2.DiagnosisStage.ValueType, float] | None = None
         self._something_new = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
+        self._reached = True  # as the main process last heard
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.settimeout(0.0)
         self._wake_write.settimeout(0.0)
@@ -52,7 +58,7 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop beating."""
-        self._ended = True
+        self._ended.set()
         self._something_new.set()
         self._thread.join(_JOIN_SECONDS)
         self._wake_write.close()
@@ -63,23 +69,29 @@ class Heartbeat:
         return self._wake_read.fileno()
 
     def enter(self, stage: diagnosis_pb2.DiagnosisStage.ValueType, progress: float) -> None:
-        """Tell the store where the job is, soon. Of stages that fly by only the last one is told."""
+        """Tell the store where the job is, soon. Of stages that fly by only the last one is told, or none."""
         self._entered = (stage, progress)
         self._something_new.set()
 
     def _beat(self) -> None:
-        while not self._ended and self.standing is Standing.ALIVE:
-            self._something_new.wait(INTERVAL_SECONDS)
+        while not self._ended.wait(PACE_SECONDS) and self.standing is Standing.ALIVE:
+            self._something_new.wait(INTERVAL_SECONDS - PACE_SECONDS)
             self._something_new.clear()
-            if self._ended:
+            if self._ended.is_set():
                 return
             try:
                 self.standing = self._speak()
-                self._sender.send(reports.StoreReached(reached=True))
+                self._tell(reached=True)
             except StoreUnavailable as error:
-                self._sender.send(reports.StoreReached(reached=False))
+                self._tell(reached=False)
                 _log.warning("the lease could not be renewed diagnosis=%s: %s", self._attempt.diagnosis.id, error)
-        self._wake_write.send(b"!")
+            if self.standing is not Standing.ALIVE:
+                self._wake_write.send(b"!")
+
+    def _tell(self, *, reached: bool) -> None:
+        if reached != self._reached:
+            self._reached = reached
+            self._sender.send(reports.StoreReached(reached))
 
     def _speak(self) -> Standing:
         entered, self._entered = self._entered, None

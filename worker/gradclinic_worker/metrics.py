@@ -81,8 +81,9 @@ class WorkerMetrics:
                 self.peak_rss_bytes.observe(report.peak_rss_bytes)
             case reports.JobSettled():
                 self.jobs.labels(report.outcome).inc()
-            case reports.StageTimed():
-                self.stage_seconds.labels(report.stage).observe(report.seconds)
+            case reports.StagesTimed():
+                for stage, seconds in report.seconds.items():
+                    self.stage_seconds.labels(stage).observe(seconds)
             case reports.SandboxViolated():
                 self.violations.labels(report.layer).inc()
             case reports.StoreReached():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import logging
@@ -51,11 +50,10 @@ class ExecutorExited:
 
 
 @dataclass(frozen=True, slots=True)
-class StageTimed:
-    """A job has left a stage."""
+class StagesTimed:
+    """How long a job was in each of its stages."""
 
-    stage: str  # `forward`...
-    seconds: float
+    seconds: dict[str, float]  # by stage: `forward`...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ Report = (
     | ExecutorReady
     | ExecutorUnusable
     | ExecutorExited
-    | StageTimed
+    | StagesTimed
     | JobSettled
     | SandboxViolated
     | StoreReached
@@ -102,7 +100,7 @@ _KINDS: dict[str, type[Report]] = {
         ExecutorReady,
         ExecutorUnusable,
         ExecutorExited,
-        StageTimed,
+        StagesTimed,
         JobSettled,
         SandboxViolated,
         StoreReached,
@@ -126,7 +124,8 @@ class ReportSender:
         """Tell the main process, if it listens."""
         if self._descriptor is None:
             return
-        line = json.dumps({"kind": type(report).__name__, **dataclasses.asdict(report)}).encode() + b"\n"
+        fields = {name: getattr(report, name) for name in report.__slots__}
+        line = json.dumps({"kind": type(report).__name__, **fields}).encode() + b"\n"
         try:
             os.write(self._descriptor, line[:MAX_REPORT_BYTES])
         except OSError as error:

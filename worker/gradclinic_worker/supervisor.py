@@ -59,11 +59,11 @@ class Supervisor:
         self._deadline = time.monotonic() + self._run_seconds
         self._stage = diagnosis_pb2.DIAGNOSIS_STAGE_FETCH
         self._stage_since = time.monotonic()
+        self._stage_seconds: dict[str, float] = {}
 
     def supervise(self) -> None:
         """Fetch, run, settle."""
         with Heartbeat(self._attempt, self._sender) as heartbeat:
-            heartbeat.enter(diagnosis_pb2.DIAGNOSIS_STAGE_FETCH, 0.0)
             try:
                 ending = self._run(heartbeat)
             except _Interrupt as interrupt:
@@ -77,6 +77,7 @@ class Supervisor:
                 self._enter(heartbeat, diagnosis_pb2.DIAGNOSIS_STAGE_STORE, 1.0)
             outcome = self._settle(ending, heartbeat.standing)
         self._leave_stage()
+        self._sender.send(reports.StagesTimed(self._stage_seconds))
         self._sender.send(reports.JobSettled(outcome))
         _log.info("job settled diagnosis=%s outcome=%s", self._attempt.diagnosis.id, outcome)
 
@@ -183,7 +184,7 @@ class Supervisor:
     def _leave_stage(self) -> None:
         now = time.monotonic()
         name = diagnosis_pb2.DiagnosisStage.Name(self._stage).removeprefix("DIAGNOSIS_STAGE_").lower()
-        self._sender.send(reports.StageTimed(name, now - self._stage_since))
+        self._stage_seconds[name] = self._stage_seconds.get(name, 0.0) + now - self._stage_since
         self._stage_since = now
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker import executor, lease, pipe, prctl, reports, sandbox
+from gradclinic_worker import executor, huge_pages, lease, pipe, prctl, reports, sandbox, vetting_policy
 from gradclinic_worker.lease import ExitNotice, Grant
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Zygote:
         self._backoff_seconds = 0.0
         self._fork_not_before = 0.0
         self._stopped = False
+        self._told: reports.ExecutorCount | None = None
+        self._told_at = 0.0
         self._confinement = ""
 
     def serve(self) -> None:
@@ -81,10 +83,13 @@ class Zygote:
         self._listener.settimeout(0.0)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: wake_read.recv(4096))
+        allowed, denied = frozenset(self._settings.allowed_operators), frozenset(self._settings.denied_operators)
+        vetting_policy.enforce(vetting_policy.OperatorPolicy(allowed, denied))
         executor.warm_up(self._analyse)
         sandbox.prepare()
         gc.collect()
         gc.freeze()  # what is here now stays shared with the executors
+        huge_pages.collapse()
         self._fork_spares()
         while not self._stopped:
             for key, _ in self._selector.select(self._pause_seconds()):
@@ -93,10 +98,17 @@ class Zygote:
             self._kill_the_stuck()
             self._grant_waiting()
             self._fork_spares()
-            self._sender.send(reports.ExecutorCount(spare=len(self._ready()), leased=self._leased_count()))
+            self._tell_count()
         signal.set_wakeup_fd(-1)
         for pid in self._executors:
             os.kill(pid, signal.SIGKILL)
+
+    def _tell_count(self) -> None:
+        """Say how many executors there are when that changes, and now and then as a sign of life."""
+        count = reports.ExecutorCount(spare=len(self._ready()), leased=self._leased_count())
+        if count != self._told or time.monotonic() - self._told_at >= TICK_SECONDS:
+            self._told, self._told_at = count, time.monotonic()
+            self._sender.send(count)
 
     def _stop(self, _signum: int, _frame: object) -> None:
         self._stopped = True
