@@ -22,6 +22,7 @@ from gradclinic_worker.settings import (
     detected_device,
     machine_memory_bytes,
 )
+from gradclinic_worker.vetting_policy import parse_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,7 @@ COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
 COUNT_OR_NONE: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "COUNT"}
 SHARE: dict[str, Any] = {"type": click.FloatRange(min=0, max=1, min_open=True), "metavar": "SHARE"}
 SANDBOX: dict[str, Any] = {"type": click.Choice([level.value for level in SandboxLevel])}
+OPERATORS: dict[str, Any] = {"callback": _read(parse_names), "metavar": "NAMES"}
 LOG_LEVEL: dict[str, Any] = {"type": click.Choice(["debug", "info", "warning", "error"])}
 
 
@@ -109,6 +111,8 @@ OPTIONS = (
     _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
     _option("--sandbox", SANDBOX, "cage", "How strongly to confine what runs a model, as far as the kernel allows it."),
     _option("--require-sandbox", SANDBOX, "none", "Refuse to start where the kernel grants less."),
+    _option("--allow-operators", OPERATORS, "", "Operators that a model may use beside arithmetic, with commas."),
+    _option("--deny-operators", OPERATORS, "", "Operators that no model may use: namespaces or NAMESPACE::NAME."),
     _option("--metrics-listen", ADDRESS, "localhost:9465", "Where to serve /metrics; or off."),
     _option("--worker-id", NAME, "", "Name of this worker in the fleet; empty: made from host and process id."),
     _option("--log-level", LOG_LEVEL, "info", "What to log, on standard error."),
@@ -163,6 +167,8 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
         device_memory_share=values["device_memory_share"],
         sandbox=sandbox,
         required_sandbox=required,
+        allowed_operators=values["allow_operators"],
+        denied_operators=values["deny_operators"],
         zygote_socket="",
         report_pipe="",
         log_level=values["log_level"].upper(),

@@ -33,6 +33,8 @@ class ExecutorSettings:
     device_memory_share: float  # of a GPU's memory that one executor may take, 0..1
     sandbox: SandboxLevel  # what to try for
     required_sandbox: SandboxLevel  # what is the least
+    allowed_operators: tuple[str, ...]  # beyond those that a model may use anyway
+    denied_operators: tuple[str, ...]
     zygote_socket: str  # where executors are handed out
     report_pipe: str  # where trusted children tell the main process what happens
     log_level: str
@@ -50,7 +52,9 @@ class ExecutorSettings:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        return cls(**fields | {name: SandboxLevel(fields[name]) for name in ("sandbox", "required_sandbox")})
+        levels = {name: SandboxLevel(fields[name]) for name in ("sandbox", "required_sandbox")}
+        operators = {name: tuple(fields[name]) for name in ("allowed_operators", "denied_operators")}
+        return cls(**fields | levels | operators)
 
 
 @dataclass(frozen=True, slots=True)
