@@ -34,6 +34,10 @@ RESHAPING = frozenset(f"aten::{name}" for name in ("view", "reshape", "_unsafe_v
 Outputs = list[torch.Tensor]
 
 
+class UnclearError(Exception):
+    """Why nothing can be said about samples that mix."""
+
+
 @dataclass(slots=True)
 class Marks:
     """A listener that keeps sums of each site's values along each of its dimensions.
@@ -112,57 +116,59 @@ def sample_leak(
         return None, "The model gives its loss, and no output for each sample."
     inputs = read_inputs()
     buffers = sum(each.numel() * each.element_size() for each in subject.program.module.buffers())
-    if reason := _unsuited(inputs) or ("Its buffers are too large." if buffers > MAX_RESTORED_BYTES else ""):
-        return None, reason
     try:
-        return _leak(measurements, _Trial(subject, inputs))
+        _refuse_unsuited(inputs)
+        if buffers > MAX_RESTORED_BYTES:
+            raise UnclearError("Its buffers are too large.")
+        return _leak(measurements, _Trial(subject, inputs)), ""
+    except UnclearError as reason:
+        return None, str(reason)
     except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, AnalysisError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return None, f"The model raised when one sample was changed: {first}"
 
 
-def _leak(measurements: Measurements, trial: _Trial) -> tuple[SampleLeak | None, str]:
+def _leak(measurements: Measurements, trial: _Trial) -> SampleLeak | None:
     size = _batch_size(trial.inputs)
     changed = _changed(trial.inputs, size, dimension=0)
     if changed is None:
-        return None, "All samples are the same."
+        raise UnclearError("All samples are the same.")
     before = trial.run(trial.inputs)
     if not all(output.dim() and output.shape[0] == size for output in before):
-        return None, "The outputs have no entry for each sample."
+        raise UnclearError("The outputs have no entry for each sample.")
     if any(output.dim() == PAIR and output.shape[1] == size for output in before):
-        return None, "The outputs compare all samples with each other."
+        raise UnclearError("The outputs compare all samples with each other.")
     after = trial.run(changed)
     others, share = _others_changed(before, after, 0)
     if not others:
-        return None, ""
+        return None
     is_ambiguous = any(output.dim() > PAIR for output in before)
     if _is_second_dimension_apart(trial, before):
-        return None, "The second dimension counts the samples, as it seems: they do not mix along it."
+        raise UnclearError("The second dimension counts the samples, as it seems: they do not mix along it.")
     targets = trial.subject.criterion.targets.values()
     is_aligned = bool(targets) and all(each.dim() and each.shape[0] == size for each in targets)
     mixed = _first_mixed(measurements, trial, changed, size)
     if mixed is None:
-        return None, "Other samples' outputs change, but the place was not found."
+        raise UnclearError("Other samples' outputs change, but the place was not found.")
     dimensions = max(tensor.dim() for tensor in trial.inputs.values() if tensor.dim() and tensor.shape[0] == size)
     is_sure = is_aligned and not is_ambiguous
-    return SampleLeak(mixed[0], CHANGED_SAMPLE, others, share, dimensions, is_sure=is_sure, reshape=mixed[1]), ""
+    return SampleLeak(mixed[0], CHANGED_SAMPLE, others, share, dimensions, is_sure=is_sure, reshape=mixed[1])
 
 
-def _unsuited(inputs: Mapping[str, torch.Tensor]) -> str:
-    """Why nothing can be said with these inputs."""
+def _refuse_unsuited(inputs: Mapping[str, torch.Tensor]) -> None:
+    """Raises where nothing can be said with these inputs."""
     size = _batch_size(inputs)
     if size < PAIR:
-        return "There is one sample."
+        raise UnclearError("There is one sample.")
     for tensor in inputs.values():
         is_index = not tensor.is_floating_point() and tensor.dim() and tensor.shape[0] != size
         is_square = tensor.dim() == PAIR and tensor.shape[0] == tensor.shape[1] == size
         if is_index or is_square:
-            return "An input says which samples belong together."
+            raise UnclearError("An input says which samples belong together.")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            return "An input is not finite."
+            raise UnclearError("An input is not finite.")
     if not any(tensor.dim() and tensor.shape[0] == size for tensor in inputs.values()):
-        return "There is no batch."
-    return ""
+        raise UnclearError("There is no batch.")
 
 
 def _batch_size(inputs: Mapping[str, torch.Tensor]) -> int:

@@ -62,8 +62,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         f"The gradient of {listed(names)} is {first.plain.value} with the plain executor and {first.optimised.value} "
         f"with the optimising one, which runs by default. {location} is where the two part.",
         (
-            "Keep its operand away from the point where its derivative is infinite or not defined: "
-            "`(x + 1e-6).sqrt()`, `x.clamp(-1 + 1e-6, 1 - 1e-6).acos()`.",
+            "Keep its operand off the point where the slope is infinite: `(x + 1e-6).sqrt()`, or clamp it further in.",
             "Or run the script in `with torch.jit.optimized_execution(False):`.",
         ),
         evidence=(
@@ -76,7 +75,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 
 
 def _origin(paths: Paths, found: tuple[ExecutorDifference, ...]) -> Site | None:
-    """The op at which a gradient becomes infinite, else the likeliest one that all these parameters pass and no other."""
+    """The op at which a gradient becomes infinite, else the likeliest one that all these parameters pass, no other."""
     names = {difference.parameter for difference in found}
     agreeing = {parameter.name for parameter in paths.measurements.parameters} - names
     on_the_way = [

@@ -73,7 +73,7 @@ def _finding(paths: Paths, steep: Steep) -> Finding:
         f"{location} multiplies the gradient by {number(2.0**steep.gain_bits)} on its way back.{what} {follows}",
         (
             "Use an epsilon that is as large as what should count as zero: 1e-6 for values of about one.",
-            "Put it where the slope is: `(x + eps).log()`, `(x.square().sum() + eps).sqrt()`, `F.normalize(x, eps=1e-6)`.",
+            "Put it where the slope is: `(x + eps).log()`, `(x.square().sum() + eps).sqrt()`.",
             "Look at the named sample: leave out what is empty, padded or constant.",
         ),
         evidence=(

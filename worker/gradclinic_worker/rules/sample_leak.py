@@ -76,8 +76,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         f"changed as well. They are mixed at {location}"
         + (", which puts numbers of several samples into one." if op in ARRANGING else ", which runs over the batch."),
         (
-            "Change the order of dimensions with `permute` or `transpose`; `reshape` and `view` only join and split "
-            "neighbouring ones.",
+            "Change the order of dimensions with `permute`; `reshape` and `view` only join and split neighbours.",
             "Recurrent layers and attention want `batch_first=True` when the batch comes first.",
             "If the samples are meant to meet (sets, contrastive learning), nothing is wrong here.",
         ),
