@@ -38,6 +38,7 @@ EXPLAINS = {
     "saturated-softmax": {"vanishing-gradient"},
     "degenerate-normalization": {"vanishing-gradient"},
     "zero-multiplier": {"excessive-dropout"},
+    "clamp-saturation": {"output-activation-mismatch"},
     "zero-weights": {"symmetric-weights"},
 }
 # What it explains wherever that is found.

@@ -10,7 +10,15 @@ from gradclinic_worker.never_used import dropping_op, is_write
 from gradclinic_worker.one_element import normalises_one_element
 from gradclinic_worker.op_factors import MAPPING, factors_of, number_that_takes_all, positions_of
 from gradclinic_worker.op_kinds import HARD_LIMITS, SELECTING, has_zero_derivative, plain, rectifies
-from gradclinic_worker.zero_origins import Kind, Origin, all_zero, is_zero, zero_origin
+from gradclinic_worker.zero_origins import (
+    Kind,
+    Origin,
+    all_zero,
+    factor_that_takes_all,
+    is_zero,
+    origin_of_part,
+    zero_origin,
+)
 from gradclinic_worker.zero_stops import PARAMETER, Stop, zero_stops
 
 if TYPE_CHECKING:
@@ -102,7 +110,12 @@ def _by_operation(paths: Paths, stop: Stop) -> Cause | None:
 def _by_factor(paths: Paths, stop: Stop) -> Cause | None:
     """It is multiplied with something that is all zero."""
     zeros = (held for held in factors_of(stop.site, stop.operand) if is_zero(paths, held))
-    return next((cause for held in zeros if (cause := _by_zero(paths, stop, held)) is not None), None)
+    found = next((cause for held in zeros if (cause := _by_zero(paths, stop, held)) is not None), None)
+    part = factor_that_takes_all(paths, stop.site, stop.operand) if found is None else None
+    if part is None:
+        return found
+    origin = origin_of_part(paths, part)
+    return Cause(Why.WEIGHT if origin.kind is Kind.PARAMETER else Why.FACTOR, stop.site, origin)
 
 
 def _by_state(paths: Paths, stop: Stop) -> Cause | None:

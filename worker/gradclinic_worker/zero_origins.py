@@ -64,6 +64,18 @@ class Origin:
     name: str = ""
 
 
+def factor_that_takes_all(paths: Paths, product: Site, operand: int | str) -> int | str | None:
+    """The other operand of an elementwise product that is zero in every element although this one is not.
+
+    Seen from the result, for a factor that was not measured itself, such as one entry of a buffer of weights.
+    """
+    if plain(product.op) not in _ELEMENTWISE or not all_zero(product.activation) or is_zero(paths, (operand,)):
+        return None
+    others = [atom for held in product.arguments for atom in held if atom != operand]
+    given = [atom for atom in others if not isinstance(atom, int) or _is_given(paths, atom) or _is_part(paths, atom)]
+    return given[0] if given else None
+
+
 def is_zero(paths: Paths, held: Iterable[int | str]) -> bool:
     """Whether an argument that may hold these values is zero in every element, for all we know."""
     ran = [atom for atom in held if not isinstance(atom, int) or atom in paths.sites]
@@ -84,6 +96,16 @@ def zero_origin(paths: Paths, held: Iterable[int | str]) -> Origin:
         if step in seen:
             return Origin(Kind.OTHER, site)
         atom = step
+    return _lasting(atom)
+
+
+def origin_of_part(paths: Paths, atom: int | str) -> Origin:
+    """What a value is, or is a part of: a parameter, buffer or input, else the operation that made it."""
+    base = paths.base(atom)
+    return _lasting(base) if isinstance(base, str) else Origin(Kind.OTHER, paths.sites[base])
+
+
+def _lasting(atom: str) -> Origin:
     kind, _, name = atom.partition(":")
     return Origin({"parameter": Kind.PARAMETER, "buffer": Kind.BUFFER}.get(kind, Kind.INPUT), None, name)
 
@@ -132,6 +154,11 @@ def _is_given(paths: Paths, factor: int | str) -> bool:
     return not factor.startswith("parameter:") if isinstance(factor, str) else not paths.sites[factor].requires_grad
 
 
+def _is_part(paths: Paths, atom: int | str) -> bool:
+    """Whether a value is a view of a parameter."""
+    return str(paths.base(atom)).startswith("parameter:")
+
+
 def _zero_factor(paths: Paths, site: Site) -> int | str | None:
     """What makes a product, or the scale and shift of a normalisation, zero."""
     zeros = [held[0] for held in all_factor_groups(site) if held and is_zero(paths, held)]
@@ -150,6 +177,10 @@ def _handed_on(paths: Paths, site: Site, op: str) -> Origin | int | str:
         return data[-1][0]
     if data and all(is_zero(paths, held) for held in data):
         return data[0][0]
+    factors = (factor_that_takes_all(paths, site, atom) for held in data for atom in held)
+    factor = next((each for each in factors if each is not None), None)
+    if factor is not None:
+        return Origin(Kind.PRODUCT, site, str(paths.base(factor)))
     if has_zero_derivative(site):
         return Origin(Kind.STEP, site)
     return Origin(Kind.REPLACED if op in _REPLACING else Kind.OTHER, site)

@@ -32,6 +32,7 @@ from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.shadowed import Shadowed, shadowed
 from gradclinic_worker.tiny_run import TinyRun, statistics
+from gradclinic_worker.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,19 +41,23 @@ if TYPE_CHECKING:
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
-    """One finding for each parameter that has a copy in its place."""
+    """One finding for each module that has copies in the place of its parameters."""
+    groups: dict[tuple[str, str], list[Shadowed]] = {}
     for found in shadowed(Paths(measurements)):
-        yield _finding(found)
+        groups.setdefault((found.parameter.module, found.copy.rpartition(".")[0]), []).append(found)
+    for group in groups.values():
+        yield _finding(group)
 
 
-def _finding(found: Shadowed) -> Finding:
-    parameter, site = found.parameter, found.site
-    copy = f"`{found.copy}`" if found.copy else f"the constant at {Location.of(site)}"
+def _finding(group: list[Shadowed]) -> Finding:
+    parameter, site = group[0].parameter, group[0].site
+    copy = f"`{group[0].copy}`" if group[0].copy else f"the constant at {Location.of(site)}"
+    names = tuple(found.parameter.name for found in group)
     return RULE.finding(
         severity=Severity.CRITICAL,
         location=Location(parameter=parameter.name, module=parameter.module, op=site.op, source=site.source),
-        explanation=f"Nothing on the way to the loss reads {parameter.name}; {copy}, which has the same values, is "
-        "read in its place. So the parameter gets no gradient, and training it changes nothing.",
+        explanation=f"Nothing on the way to the loss reads {listed(names)}; what is read in its place, {copy}, has the "
+        "same values. So the parameter gets no gradient, and training it changes nothing.",
         remedies=(
             f"Read `{parameter.name}` in forward instead of {copy}.",
             "If the copy is meant to be trained, make it the parameter and delete the other one.",
@@ -61,7 +66,7 @@ def _finding(found: Shadowed) -> Finding:
             Evidence("parameter_rms", parameter.weight.rms),
             Evidence("copy_rms", parameter.weight.rms, text=f"{copy} has the same values"),
         ),
-        affected=(parameter.name,),
+        affected=names,
         sites=(site.index,),
     )
 
