@@ -83,7 +83,10 @@ class _Trial:
         self.subject = subject
         self.inputs = inputs
         self.graph = _without_batch_statistics(subject.program.graph)
-        self.buffers = [(buffer, buffer.detach().clone()) for buffer in subject.program.module.buffers()]
+        buffers = list(subject.program.module.buffers())
+        if sum(each.numel() * each.element_size() for each in buffers) > MAX_RESTORED_BYTES:
+            raise UnclearError("Its buffers are too large.")
+        self.buffers = [(buffer, buffer.detach().clone()) for buffer in buffers]
 
     def run(self, inputs: Mapping[str, torch.Tensor], marks: Marks | None = None) -> Outputs:
         """The outputs that the loss reads."""
@@ -115,11 +118,8 @@ def sample_leak(
     if subject.criterion.kind == "model":
         return None, "The model gives its loss, and no output for each sample."
     inputs = read_inputs()
-    buffers = sum(each.numel() * each.element_size() for each in subject.program.module.buffers())
     try:
         _refuse_unsuited(inputs)
-        if buffers > MAX_RESTORED_BYTES:
-            raise UnclearError("Its buffers are too large.")
         return _leak(measurements, _Trial(subject, inputs)), ""
     except UnclearError as reason:
         return None, str(reason)
