@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import SourceLine
     from gradclinic_worker.program_lines import ArchiveLines
 
-_CALLS = frozenset({"prim::CallMethod", "prim::CallFunction"})
+_FORK = "prim::fork"
+# What a fork runs is inlined too: the interpreter would run it in a thread, where no probe can be heard.
+_CALLS = frozenset({"prim::CallMethod", "prim::CallFunction", _FORK})
 # TorchScript has no recursion; a deeper nest than this is no honest program.
 MAX_CALL_DEPTH = 500
 
@@ -121,10 +123,13 @@ def _inline_level(inlined: Inlined, calls: list[tuple[torch.Node, Frame]]) -> li
         begin.insertBefore(node)
         end.insertAfter(node)
         marked.append((begin, end, _callee_frame(inlined, node, frame)))
+    has_forks = any(node.kind() == _FORK for node, _ in calls)
     # The pass destroys the call nodes; a wrapper that outlived them would be taken for a new node.
     del node
     calls.clear()
     torch._C._jit_pass_inline(graph)  # noqa: SLF001  # torch has no public inliner
+    if has_forks:
+        _inline_forks(graph)
     found: list[tuple[torch.Node, Frame]] = []
     for begin, end, frame in marked:
         node = end.prev()
@@ -136,7 +141,25 @@ def _inline_level(inlined: Inlined, calls: list[tuple[torch.Node, Frame]]) -> li
     return found
 
 
+def _inline_forks(graph: torch.Graph) -> None:
+    """Runs what is forked at once, in its place; a future then is the value itself, and keeps its type."""
+    for node in graph.findAllNodes(_FORK, recurse=True):  # type: ignore[attr-defined]  # missing in torch's stubs
+        future = graph.create("prim::unchecked_cast", [node.output()], 1)
+        future.output().setType(node.output().type())
+        future.insertAfter(node)
+        node.output().replaceAllUsesAfterNodeWith(future, future.output())
+    for node in graph.findAllNodes("aten::wait", recurse=True):  # type: ignore[attr-defined]  # missing in torch's stubs
+        value = graph.create("prim::unchecked_cast", list(node.inputs()), 1)
+        value.output().setType(node.output().type())
+        value.insertBefore(node)
+        node.output().replaceAllUsesWith(value.output())
+        node.destroy()
+    torch._C._jit_pass_inline_fork_wait(graph)  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
+
+
 def _callee_frame(inlined: Inlined, node: torch.Node, frame: Frame) -> Frame:
+    if node.kind() == _FORK:
+        return frame
     path = inlined.path(node.inputsAt(0)) if node.kind() == "prim::CallMethod" else None
     return Frame(frame.module if path is None else path, str(node.sourceRange()), frame)
 
