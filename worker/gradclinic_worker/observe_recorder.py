@@ -15,6 +15,7 @@ from gradclinic_worker.attention_softness import softness
 from gradclinic_worker.loss_calls import LossCall
 from gradclinic_worker.loss_ops import LOSS_OPS, loss_options
 from gradclinic_worker.measurements import Culprit
+from gradclinic_worker.observe_meter import MAX_SAMPLED_CALLS, Meter
 from gradclinic_worker.statistics import Gauge
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 # Gradients of single calls are kept for at most this many calls of a site.
 MAX_CALLS_KEPT = 1_000
-# All histogram samples of a run together.
-SAMPLES_BYTES = 16 * 2**20
-MAX_SAMPLED_CALLS = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -94,8 +92,7 @@ class Recorder:
         self._lasting = dict(lasting)
         self._storages = {atom: _storage(tensor) for atom, tensor in self._lasting.items()}
         self._sick_sources: set[int] = set()
-        self._is_sampling = len(program.sites) * 2 * statistics.SAMPLE_ELEMENTS * 4 <= SAMPLES_BYTES
-        self._sampled_sites_left = SAMPLES_BYTES // (statistics.SAMPLE_ELEMENTS * 4)
+        self._meter = Meter(is_immediate=is_immediate)
         self._kept = kept_operands
         self._latest = {atom: torch.empty(0) for site in kept_operands for atom in program.sites[site].operands}
 
@@ -172,7 +169,7 @@ class Recorder:
     def _measure(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
         if tally.activation is None:
             tally.activation = Gauge()
-        row = self._add(tally.activation, value, tally.calls)
+        row = self._meter.add(tally.activation, value, tally.calls)
         if known.switches_off and value.dim():
             self._note_units(value, tally, known)
         if known.span is not None:
@@ -181,22 +178,6 @@ class Recorder:
             tally.is_finite = row[1] == 0
             if row[1] and tally.nonfinite_order < 0:
                 self._note_nonfinite(value, tally, known)
-
-    def _add(self, gauge: Gauge, value: torch.Tensor, call: int) -> statistics.Row | None:
-        """Adds a tensor to a gauge; gives its row where that is known at once."""
-        sample = gauge.samples if call <= MAX_SAMPLED_CALLS and self._may_sample(gauge) else None
-        if self.is_immediate:
-            row = statistics.measure(value, sample=sample)
-            gauge.add(row)
-            return row
-        gauge.rows.append(statistics.measure_on_device(value, sample=sample))
-        return None
-
-    def _may_sample(self, gauge: Gauge) -> bool:
-        if gauge.samples:
-            return True
-        self._sampled_sites_left -= 1
-        return self._sampled_sites_left >= 0
 
     def _note_nonfinite(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
         tally.nonfinite_order = self._order - 1
@@ -270,7 +251,7 @@ class Recorder:
             self._gradient_order += 1
         if tally.gradient is None or gradient.layout is not torch.strided:
             return
-        row = self._add(tally.gradient, gradient, call)
+        row = self._meter.add_gradient(tally.gradient, gradient, call)
         if row is not None and row[1] and tally.gradient_culprit is None:
             found = statistics.first_nonfinite(gradient)
             tally.gradient_culprit = Culprit(*found) if found is not None else None
