@@ -25,7 +25,7 @@ def variations(tensors: Mapping[str, torch.Tensor]) -> dict[str, Variation]:
     for name, tensor in tensors.items():
         rows = _rows(tensor)
         if rows is not None:
-            found[name] = _variation(rows)
+            found[name] = _variation(rows, distinct_samples([tensor])[1])
     return found
 
 
@@ -35,17 +35,24 @@ def distinct_samples(tensors: Iterable[torch.Tensor]) -> tuple[int, int]:
     Args:
         tensors: All with the same number of samples along their first dimension.
     """
-    marks = [_marks(rows) for rows in map(_rows, tensors) if rows is not None]
+    compared = list(tensors)
+    seen, distinct = _compare([_rows(tensor) for tensor in compared])
+    # Of large samples a part is looked at first, which mostly shows that they differ.
+    return (seen, distinct) if distinct == seen else _compare([_rows(tensor, features=None) for tensor in compared])
+
+
+def _compare(parts: Iterable[torch.Tensor | None]) -> tuple[int, int]:
+    marks = [_marks(rows) for rows in parts if rows is not None]
     return (len(marks[0]), torch.unique(torch.stack(marks, dim=1), dim=0).shape[0]) if marks else (0, 0)
 
 
-def _rows(tensor: torch.Tensor) -> torch.Tensor | None:
-    """An evenly strided part of a tensor's samples and features, ``[samples, features]`` in float64 on the CPU."""
+def _rows(tensor: torch.Tensor, *, features: int | None = FEATURES) -> torch.Tensor | None:
+    """The first samples and an evenly strided part of their features, ``[samples, features]`` in float64 on the CPU."""
     if tensor.dim() == 0 or tensor.shape[0] < 2 or not tensor.numel() or tensor.layout is not torch.strided:  # noqa: PLR2004  # one sample differs from none
         return None
     real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     flat = real.detach()[:SAMPLES].flatten(1) if real.dim() > 1 else real.detach()[:SAMPLES].unsqueeze(1)
-    step = -(-flat.shape[1] // FEATURES)
+    step = -(-flat.shape[1] // features) if features else 1
     # An odd step meets all channels.
     return flat[:, :: step | 1 if step > 1 else 1].to("cpu", torch.float64).nan_to_num()
 
@@ -57,7 +64,7 @@ def _marks(rows: torch.Tensor) -> torch.Tensor:
     return (rows * direction).sum(1)
 
 
-def _variation(rows: torch.Tensor) -> Variation:
+def _variation(rows: torch.Tensor, distinct: int) -> Variation:
     constant = (rows == rows[:1]).all(0)
     varying = rows[:, ~constant]
     features = rows.shape[1]
@@ -67,7 +74,7 @@ def _variation(rows: torch.Tensor) -> Variation:
     return Variation(
         samples=rows.shape[0],
         features=features,
-        distinct_samples=int(torch.unique(_marks(rows)).numel()),
+        distinct_samples=distinct,
         constant_share=float(constant.double().mean()),
         constant_nonzero_share=int((constant & (rows[0] != 0)).sum()) / features,
         varying_zero_share=float((varying == 0).double().mean()) if varying.numel() else 0.0,

@@ -36,7 +36,7 @@ EXPLAINS = {
     "ill-conditioned-op": {"exploding-gradient"},
     "executor-dependent": {"non-finite-backward", "ill-conditioned-op"},
     "saturated-softmax": {"vanishing-gradient"},
-    "degenerate-normalization": {"vanishing-gradient"},
+    "degenerate-normalization": {"vanishing-gradient", "output-activation-mismatch"},
     "zero-multiplier": {"excessive-dropout"},
     "clamp-saturation": {"output-activation-mismatch"},
     "zero-weights": {"symmetric-weights"},
@@ -155,7 +155,7 @@ def _causes(paths: Paths, cause: Finding, symptom: Finding) -> bool:
         case ("saturated-activation", "exploding-gradient") | ("exploding-gradient", "non-finite-backward"):
             return _connected(paths, cause, symptom)
         case known, effect if effect in EXPLAINS_ANYWHERE.get(known, ()):
-            return True
+            return cause.severity > Severity.INFO or symptom.severity is Severity.INFO
         case known, effect if effect in EXPLAINS.get(known, ()):
             return _connected(paths, cause, symptom)
         case _:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STANDS_FOR = {
     "target-out-of-range": {"constant-target", "class-imbalance", "unbounded-loss", "output-activation-mismatch"},
     "target-mismatch": {"constant-target", "class-imbalance", "shape-broadcast"},
-    "shape-broadcast": {"output-activation-mismatch"},
+    "shape-broadcast": {"output-activation-mismatch", "constant-target", "class-imbalance"},
     "softmax-dimension": {"missing-softmax", "unbounded-loss", "double-softmax", "sample-leak"},
     "missing-softmax": {"unbounded-loss", "target-out-of-range"},
     "double-softmax": {"output-activation-mismatch"},

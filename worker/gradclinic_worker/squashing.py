@@ -15,19 +15,31 @@ _SIGMOIDS = frozenset({"aten::sigmoid", "aten::hardsigmoid", "aten::special_expi
 _SOFTMAXES = frozenset({"aten::softmax", "aten::_softmax", "aten::special_softmax"})
 _DIVISIONS = frozenset({"aten::div", "aten::true_divide", "aten::divide", "aten::reciprocal"})
 _CLAMPS = frozenset({"aten::clamp", "aten::clip", "aten::clamp_min", "aten::clamp_max"})
+MAX_CLAMPS = 4
 _SUMS = frozenset({"aten::sum"})
+
+
+def behind_clamps(paths: Paths, site: Site) -> Site:
+    """The operation whose value a site only clamps or multiplies by one."""
+    seen = 0
+    while seen < MAX_CLAMPS and (
+        plain(site.op) in _CLAMPS or (plain(site.op) == "aten::mul" and site.constants.get("other") == 1)
+    ):
+        before = argument(paths, site, 0)
+        if before is None:
+            break
+        site, seen = before, seen + 1
+    return site
 
 
 def squashes(paths: Paths, site: Site) -> str:
     """`softmax` or `sigmoid` when a site's value is (the clamped value of) one; "" when it is not."""
+    site = behind_clamps(paths, site)
     op = plain(site.op)
     if op in _SIGMOIDS:
         return "sigmoid"
     if op in _SOFTMAXES:
         return "softmax"
-    if op in _CLAMPS or (op == "aten::mul" and site.constants.get("other") == 1):
-        before = argument(paths, site, 0)
-        return squashes(paths, before) if before is not None else ""
     if op in _DIVISIONS and site.activation is not None and site.activation.min >= 0 and site.activation.max <= 1:
         return _by_hand(paths, site)
     return ""

@@ -33,7 +33,7 @@ from gradclinic_worker.loss_reading import origin, output_of, relevant
 from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.squashing import squashes
+from gradclinic_worker.squashing import behind_clamps, squashes
 from gradclinic_worker.tiny_run import TinyRun
 from gradclinic_worker.tiny_terms import run_of, term
 
@@ -55,7 +55,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         last.add(output.index if output is not None else -1)
         if each.name in OF_LOGITS and output is not None and (squashes(paths, output) or _is_distribution(each)):
             told.add(output.index)
-            yield _finding(output, f"`{each.name}`, which applies it itself")
+            yield _finding(behind_clamps(paths, output), f"`{each.name}`, which applies it itself")
     for site in paths.sites.values():
         if plain(site.op) in SQUASHING_AGAIN and paths.reaches_loss(site) and site.arguments:
             before = [each for each in site.arguments[0] if isinstance(each, int)]
@@ -73,7 +73,7 @@ def _kind(site: Site) -> str:
 def _is_distribution(called: LossTerm) -> bool:
     """Whether the prediction is non-negative and sums to one along the classes."""
     got = called.prediction
-    return bool(got.shape) and class_dimension(called.name, len(got.shape)) in got.probability_dims
+    return len(got.shape) > 1 and class_dimension(called.name, len(got.shape)) in got.probability_dims
 
 
 def _finding(output: Site, goes_into: str) -> Finding:

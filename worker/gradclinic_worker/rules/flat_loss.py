@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_worker.loss_ops import WITH_MARGIN
-from gradclinic_worker.loss_reading import place, relevant
+from gradclinic_worker.loss_reading import output_of, place, relevant
 from gradclinic_worker.loss_tail import empty_mean, indices, stops
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.op_kinds import rectifies
@@ -69,8 +69,8 @@ def _why_flat(paths: Paths, called: LossTerm) -> str:
         return f"all {count} targets are ignored (`ignore_index={called.options.get('ignore_index', -100)}`)"
     if called.weight_is_zero:
         return "its weights are all zero"
-    got = [paths.sites[index] for index in called.prediction.given_by if index in paths.sites]
-    is_still = bool(got) and all(is_all_zero(site) for site in got) and paths.measurements.loss.value == 0
+    output = output_of(paths, called)
+    is_still = output is not None and is_all_zero(output) and paths.measurements.loss.value == 0
     if called.name in WITH_MARGIN and called.site < 0 and is_still:
         return f"every sample is beyond the margin of `{called.name}`"
     return ""
