@@ -55,10 +55,10 @@ def require_kinds(artifacts: Artifacts, spec: DiagnosisSpec) -> None:
 
 
 def _kind_violations(artifacts: Artifacts, spec: DiagnosisSpec) -> Iterator[Violation]:
-    for named in named_artifacts(spec):
-        artifact = artifacts.stat(named.sha256)
-        if artifact is not None and artifact.kind != named.kind:
-            got, wanted = ArtifactKind.Name(artifact.kind), ArtifactKind.Name(named.kind)
+    every = list(named_artifacts(spec))
+    for named, kind in zip(every, artifacts.kinds([named.sha256 for named in every]), strict=True):
+        if kind is not None and kind != named.kind:
+            got, wanted = ArtifactKind.Name(kind), ArtifactKind.Name(named.kind)
             yield Violation(named.field, f"names an artifact of kind {got}; upload one of kind {wanted}")
 
 

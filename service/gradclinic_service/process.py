@@ -42,13 +42,14 @@ async def serve_until_stopped(settings: ServiceSettings, on_ready: Callable[[Add
         metrics.registry.register(FleetCollector(store, metrics.redis_errors))
         server = ApiServer(store, settings, metrics)
         with _metrics_served(settings.metrics_listen, metrics):
-            address = await server.start()
-            reaping = reap_forever(store, server.threads, settings.reap_interval_seconds, metrics)
-            async with _background(reaping):
-                on_ready(address)
-                await stop.wait()
-                await _drain(server, settings)
-            await server.stop(settings.drain_grace_seconds)
+            async with store.events.connected():
+                address = await server.start()
+                reaping = reap_forever(store, server.threads, settings.reap_interval_seconds, metrics)
+                async with _background(reaping):
+                    on_ready(address)
+                    await stop.wait()
+                    await _drain(server, settings)
+                await server.stop(settings.drain_grace_seconds)
     finally:
         store.close()
 

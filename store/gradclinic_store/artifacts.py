@@ -6,15 +6,15 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from gradclinic.v1 import artifact_pb2
 from gradclinic_store.blobs import blobs_for, chunks_of, collect
 from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, OffsetMismatch, StoreFull
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gradclinic.v1 import artifact_pb2
     from gradclinic_store.connection import Connection
 
 ARTIFACT_KEY = "gradclinic:artifact:"
@@ -22,6 +22,7 @@ PART_KEY = "gradclinic:part:"
 ARTIFACTS_KEY = "gradclinic:artifacts"
 PARTS_KEY = "gradclinic:parts"
 AT_MOST = 1000  # of each kind in one round of the reaper
+SMALL_BYTES = 256 * 1024  # up to here an artifact is read together with others
 IDLE_SECONDS = 300.0  # so long after its last use an artifact may be evicted when room is needed
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
@@ -36,6 +37,14 @@ class Artifacts:
     def stat(self, sha256: str) -> artifact_pb2.Artifact | None:
         """Describe an artifact, None when there is none; its retention time stays."""
         return to_artifact(self._connection.run("artifact_touch", sha256, 0))
+
+    def kinds(self, names: Sequence[str]) -> list[artifact_pb2.ArtifactKind.ValueType | None]:
+        """Return the kind of each artifact, None for one that is not there, in one round trip."""
+        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hget(ARTIFACT_KEY + name, "kind")
+            kinds = pipeline.execute()
+        return [None if kind is None else artifact_pb2.ArtifactKind.ValueType(int(kind)) for kind in kinds]
 
     def touch(self, sha256: str) -> artifact_pb2.Artifact | None:
         """Describe an artifact, None when there is none; it is kept for a whole retention time from now."""
@@ -103,6 +112,11 @@ class Artifacts:
             if chunk is None:
                 raise ArtifactNotFound(sha256)
             yield chunk
+
+    def read_small(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the bytes of those artifacts that are small and in Redis, in one round trip; `read` has the others."""
+        contents = self._connection.run("fetch", SMALL_BYTES, *names) if self._blobs.key_prefix else []
+        return {name: content for name, content in zip(names, contents, strict=False) if content is not None}
 
     def reap(self) -> list[str]:
         """Forget artifacts and interrupted uploads whose time is over, and delete bytes that nobody needs."""

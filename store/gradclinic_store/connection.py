@@ -40,7 +40,7 @@ class PatientRetry(Retry):
 
     def __init__(self, patience_seconds: float) -> None:
         super().__init__(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS), retries=-1)
-        self._patience_seconds = patience_seconds
+        self.patience_seconds = patience_seconds
         self._hurried_until = math.inf  # monotonic
 
     def __deepcopy__(self, _memo: object) -> Self:
@@ -58,7 +58,7 @@ class PatientRetry(Retry):
         with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's signature
     ) -> _T:
         """Run `do` until it succeeds or patience ends."""
-        deadline = time.monotonic() + self._patience_seconds
+        deadline = time.monotonic() + self.patience_seconds
 
         def in_time(error: Exception) -> bool:
             return time.monotonic() < min(deadline, self._hurried_until) and (
@@ -82,11 +82,24 @@ class Connection:
 
         A script may run twice when an answer was lost; each is written so that this does no harm.
         """
-        known = self._scripts.get(script)
-        if known is None:
-            known = self._scripts[script] = self.client.register_script(source(script))
         with self.translated():
-            return known(args=arguments)
+            return self._script(script)(args=arguments)
+
+    def warm(self) -> None:
+        """Read all scripts now, so that no forked child has to."""
+        for script in (resources.files("gradclinic_store") / "lua").iterdir():
+            self._script(script.name.removesuffix(".lua"))
+
+    def use_in_job(self, patience_seconds: float) -> None:
+        """Go on in a process that was forked for one job: its connections are new, and need no check before use."""
+        self._retry.patience_seconds = patience_seconds
+        self.client.connection_pool.connection_kwargs["health_check_interval"] = 0
+
+    def _script(self, name: str) -> Any:
+        known = self._scripts.get(name)
+        if known is None:
+            known = self._scripts[name] = self.client.register_script(source(name))
+        return known
 
     def do(self, work: Callable[[Any], _T]) -> _T:
         """Call `work` with the Redis client, its errors translated."""
@@ -138,12 +151,6 @@ def options(retry: Retry) -> dict[str, Any]:
         "retry": retry,
         **ANONYMOUS,
     }
-
-
-def warm() -> None:
-    """Read all scripts now, so that no forked child has to."""
-    for script in (resources.files("gradclinic_store") / "lua").iterdir():
-        source(script.name.removesuffix(".lua"))
 
 
 @functools.cache

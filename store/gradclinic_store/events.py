@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
@@ -40,6 +41,20 @@ class Events:
     def __init__(self, connection: Connection, diagnoses: Diagnoses) -> None:
         self._settings = connection.settings
         self._diagnoses = diagnoses
+        self._shared: redis.asyncio.Redis | None = None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Let all who follow in this event loop share connections, instead of one of its own for each.
+
+        Nobody may follow any more when the block ends.
+        """
+        self._shared = self._client()
+        try:
+            yield
+        finally:
+            client, self._shared = self._shared, None
+            await client.aclose()
 
     async def follow(self, diagnosis_id: str, after_revision: int = 0) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
         """Yield every change after a revision, and end with the final one, which carries the whole diagnosis.
@@ -50,7 +65,7 @@ class Events:
             DiagnosisNotFound: there is no such diagnosis (any more).
             StoreUnavailable: Redis stayed away.
         """
-        client = self._client()
+        client = self._shared or self._client()
         try:
             revision = max(0, after_revision)
             block_ms = 1  # the first time: there may be no such diagnosis
@@ -71,7 +86,8 @@ class Events:
                     if now.state in FINAL_STATES and revision >= now.revision:
                         return
         finally:
-            await client.aclose()
+            if client is not self._shared:
+                await client.aclose()
 
     async def _read(
         self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int, block_ms: int
@@ -93,7 +109,9 @@ class Events:
             if not answer:
                 return []
             # RESP3 answers with a mapping, RESP2 with pairs.
-            ((_, batches),) = answer.items() if isinstance(answer, dict) else answer
+            ((stream, batches),) = answer.items() if isinstance(answer, dict) else answer
+            if stream != key.encode():
+                raise RuntimeError(f"asked for {key} and got {stream!r}")
             entries: list[tuple[bytes, dict[bytes, bytes]]] = batches[0] if isinstance(answer, dict) else batches
             return entries
 

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -25,7 +26,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
-from gradclinic_store.connection import Connection, warm
+from gradclinic_store.connection import Connection
 from gradclinic_store.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
 WORKER_PATIENCE_SECONDS = 30.0  # an rq worker ends when Redis stays away longer
 FAREWELL_SECONDS = 1.0  # how long a worker that ends waits for a Redis that is away, to say so
 HEARTBEAT_EVERY_SECONDS = 1.0  # at most, around jobs; an idle worker gives one per `WORKER_TTL_SECONDS` - 15
+FLEET_KNOWN_SECONDS = 1.0  # how long it is not asked again which kinds of workers there are
 REDIS_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 PR_SET_PDEATHSIG = 1
+_of_this_worker: list[Connection] = []
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _log = logging.getLogger(__name__)
@@ -98,10 +101,13 @@ class JobQueue:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._fleet = Fleet(connection)
+        self._queues: dict[str, Any] = {}  # by name
+        self._last_served: list[str] = []
+        self._look_again_at = 0.0  # monotonic
 
     def enqueue(self, diagnosis_id: str, attempt: int, queue: str) -> None:
         """Put a diagnosis at the end of a queue. `attempt` is how often it was started before."""
-        with self._connection.translated():
+        with self._connection.translated(), self._connection.client.pipeline() as pipeline:
             self._queue(queue).enqueue_call(
                 JOB_FUNCTION,
                 args=(diagnosis_id,),
@@ -110,7 +116,9 @@ class JobQueue:
                 timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
                 result_ttl=0,
                 failure_ttl=FAILED_JOB_TTL_SECONDS,
+                pipeline=pipeline,
             )
+            pipeline.execute()
 
     def enqueue_again(self, diagnosis_id: str, attempt: int, queue: str) -> None:
         """Put a diagnosis at the end of a queue whose entry was lost, maybe by a worker that died after the pop."""
@@ -167,14 +175,26 @@ class JobQueue:
         """Return the queue for a device: its kind's, or for "" the shortest of those that have live workers."""
         if device:
             return QUEUE_PREFIX + device.partition(":")[0]
-        kinds = {worker.device.partition(":")[0] for worker in self._fleet.live()}
-        served = [QUEUE_PREFIX + kind for kind in DEVICE_KINDS if kind in kinds]
+        served = self._served()
         if len(served) <= 1:
             return served[0] if served else QUEUE_NAMES[0]
         return min(served, key=self.depth)
 
+    def _served(self) -> list[str]:
+        """Return the queues that live workers take from, as of a moment ago."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            kinds = {worker.device.partition(":")[0] for worker in self._fleet.live()}
+            self._last_served = [QUEUE_PREFIX + kind for kind in DEVICE_KINDS if kind in kinds]
+            self._look_again_at = now + (FLEET_KNOWN_SECONDS if kinds else 0.0)
+        return self._last_served
+
     def _queue(self, name: str) -> Any:
-        return Queue(name, connection=self._connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
+        if name not in self._queues:
+            self._queues[name] = Queue(
+                name, connection=self._connection.client, job_class=DiagnosisJob, serializer=JSONSerializer
+            )
+        return self._queues[name]
 
 
 class HorseWorker(Worker):
@@ -206,6 +226,10 @@ class HorseWorker(Worker):
         if os.getppid() != self.pid:  # it died in between
             os._exit(1)
         super().main_work_horse(job, queue)
+
+    def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:  # noqa: ARG002 - rq's signature
+        """Note the end, without rq's last sign of life: the job is forgotten right after."""
+        job.ended_at = datetime.now(UTC)
 
     def handle_job_success(
         self,
@@ -298,6 +322,14 @@ def job_function() -> Callable[[str], None]:
     return function
 
 
+def connection_of_job(settings: StoreSettings) -> Connection:
+    """Return what a job may talk to the store with: in a horse, rq's connection, so that it needs no second one."""
+    for connection in _of_this_worker:
+        connection.use_in_job(settings.patience_seconds)
+        return connection
+    return Connection(settings)
+
+
 def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seconds: float = 30.0) -> None:
     """Run this process as an rq worker on one queue until SIGTERM or SIGINT: fork a horse per job, one at a time.
 
@@ -305,8 +337,9 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     The job function is imported here, before any fork; it must import neither torch nor grpc.
     """
     job_function()
-    warm()
     connection = Connection(dataclasses.replace(settings, patience_seconds=WORKER_PATIENCE_SECONDS))
+    connection.warm()
+    _of_this_worker[:] = [connection]
     queue = Queue(queue_name, connection=connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
     worker = HorseWorker(
         [queue],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import gradclinic_store.queue
 from gradclinic.v1 import diagnosis_pb2, server_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store.errors import ArtifactNotFound, QueueFull, RequestIdReused
@@ -112,7 +113,8 @@ def test_creating_keeps_the_artifacts(redis_url: str) -> None:
         assert kept.expire_time.seconds - artifact.expire_time.seconds >= 44
 
 
-def test_the_queue_is_chosen_by_device_and_live_workers(store: Store) -> None:
+def test_the_queue_is_chosen_by_device_and_live_workers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradclinic_store.queue, "FLEET_KNOWN_SECONDS", 0.0)
     assert store.queue.choose("cuda:1") == "gradclinic:cuda"
     assert store.queue.choose("") == "gradclinic:cpu"
     store.fleet.report("gpu", server_pb2.LiveWorker(device="cuda:0", state="idle"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradclinic.v1 import diagnosis_pb2
+from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store import artifacts as artifacts_module
 from gradclinic_store.errors import (
@@ -268,3 +268,10 @@ def test_memory_stays_flat(store: Store) -> None:
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 48 * MIB
+
+
+def test_small_artifacts_are_read_together(store: Store) -> None:
+    small, large = upload(store, b"small").sha256, upload(store, b"x" * (artifacts_module.SMALL_BYTES + 1)).sha256
+    together = store.connection.settings.blob_url == ""
+    assert ({small: b"small"} if together else {}) == store.artifacts.read_small([small, large, "0" * 64])
+    assert [artifact_pb2.ARTIFACT_KIND_MODEL, None] == store.artifacts.kinds([small, "0" * 64])

@@ -8,7 +8,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-from gradclinic_store import Store
+from gradclinic_store import Store, queue
 from gradclinic_store.errors import StoreUnavailable
 from gradclinic_worker import reports
 from gradclinic_worker.supervisor import Supervisor
@@ -37,7 +37,7 @@ def run(diagnosis_id: str) -> None:
     settings = _settings[0]
     sender = reports.ReportSender(settings.executor.report_pipe)
     drain = _drain_signal()
-    store = Store.connect(settings.store)
+    store = Store(queue.connection_of_job(settings.store))  # not closed: rq goes on with it, and the process ends
     try:
         attempt = store.diagnoses.start(diagnosis_id, settings.worker_id)
         if attempt is None:
@@ -49,7 +49,6 @@ def run(diagnosis_id: str) -> None:
         sender.send(reports.JobSettled("store_lost"))
         raise
     finally:
-        store.close()
         sender.close()
 
 

@@ -141,10 +141,13 @@ class Supervisor:
                 raise _Interrupt(ending)
 
         descriptors = {}
-        for attachment, sha256, field in request.wanted_artifacts(self._spec):
+        wanted = request.wanted_artifacts(self._spec)
+        small = self._store.artifacts.read_small([sha256 for _, sha256, _ in wanted])
+        for attachment, sha256, field in wanted:
             name = executor_pb2.Attachment.Name(attachment).lower()
+            chunks = [small[sha256]] if sha256 in small else self._store.artifacts.read(sha256)
             try:
-                descriptor = memfd.sealed(name, self._store.artifacts.read(sha256), stop_if_over)
+                descriptor = memfd.sealed(name, chunks, stop_if_over)
             except ArtifactNotFound as error:
                 raise _Interrupt(_artifact_lost(sha256, field)) from error
             cleanup.callback(os.close, descriptor)
