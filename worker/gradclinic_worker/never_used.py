@@ -59,7 +59,7 @@ def dropping_op(paths: Paths, joined: Site) -> Site | None:
         write = _first_write_into(paths, site)
         if write is not None:
             return write
-        if plain(site.op) in _TAKING and site is not joined:
+        if plain(site.op) in _TAKING and site is not joined and not _takes_all(paths, site):
             taking = taking or site
             continue
         for reader in sorted(paths.readers(site), key=lambda each: each.first_call_order):
@@ -68,6 +68,11 @@ def dropping_op(paths: Paths, joined: Site) -> Site | None:
                 seen.add(reader.index)
                 waiting.append(reader)
     return taking
+
+
+def _takes_all(paths: Paths, site: Site) -> bool:
+    """Whether a slice leaves nothing out, as `y[:]` does."""
+    return any(operand.shape == site.shape for operand in paths.operands(site)[:1])
 
 
 def _first_write_into(paths: Paths, value: Site) -> Site | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BATCH_NORMS = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::cudnn_batch_norm"})
 
+NORMS_OF_A_SAMPLE = frozenset({"aten::instance_norm", "aten::group_norm", "aten::native_group_norm"})
+
 
 def batch_norms(measurements: Measurements) -> Iterator[Site]:
     """The batch normalisations that ran, first outputs only."""
@@ -24,10 +26,20 @@ def batch_norms(measurements: Measurements) -> Iterator[Site]:
 
 
 def unfinished_batch_norm(measurements: Measurements) -> Site | None:
-    """The batch normalisation that comes next where forward raised: it did not run, and what it reads did."""
+    """The batch normalisation that comes next where forward raised."""
+    return _unfinished(measurements, BATCH_NORMS)
+
+
+def unfinished_normalization_of_a_sample(measurements: Measurements) -> Site | None:
+    """The instance or group normalisation that comes next where forward raised."""
+    return _unfinished(measurements, NORMS_OF_A_SAMPLE)
+
+
+def _unfinished(measurements: Measurements, ops: frozenset[str]) -> Site | None:
+    """The first site of these that did not run while what it reads did."""
     ran = {site.index for site in measurements.sites if site.calls}
     for site in measurements.sites:
-        if plain(site.op) in BATCH_NORMS and not site.calls and (ran.issuperset(site.operands) or site.inputs):
+        if plain(site.op) in ops and not site.calls and (ran.issuperset(site.operands) or site.inputs):
             return site
     return None
 

@@ -81,6 +81,14 @@ def plain(op: str) -> str:
     return op[:-1] if op.endswith("_") and not op.endswith("__") else op
 
 
+def limits(site: Site) -> bool:
+    """Whether a site cuts off what lies beyond a bound: a number, or another tensor."""
+    op = plain(site.op)
+    if op in ("aten::min", "aten::max"):  # of two tensors; else they reduce one
+        return len(site.arguments) > 1 and bool(site.arguments[1]) and "dim" not in site.constants
+    return op in HARD_LIMITS
+
+
 def rectifies(site: Site) -> bool:
     """Whether a site gives zero, with no derivative, for inputs below zero, and the input itself above."""
     match plain(site.op):

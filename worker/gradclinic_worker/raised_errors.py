@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.loss_ops import OF_CLASSES, class_dimension
-from gradclinic_worker.normalization import unfinished_batch_norm
+from gradclinic_worker.normalization import unfinished_batch_norm, unfinished_normalization_of_a_sample
 
 if TYPE_CHECKING:
     from gradclinic_worker.measurements import LossTerm, Measurements
@@ -20,11 +20,13 @@ class Raised(enum.Enum):
     TARGET_MISMATCH = "target-mismatch"
     NO_PROBABILITIES = "missing-softmax"
     BATCH_TOO_SMALL = "batch-too-small"
+    ONE_ELEMENT = "degenerate-normalization"
 
 
 # How torch words it.
 _WORDS = (
     (Raised.BATCH_TOO_SMALL, r"Expected more than 1 value per channel when training"),
+    (Raised.ONE_ELEMENT, r"Expected more than 1 spatial element when training"),
     (Raised.NO_PROBABILITIES, r"all elements of input should be between 0 and 1"),
     (
         Raised.TARGET_OUT_OF_RANGE,
@@ -63,7 +65,9 @@ def recognise(measurements: Measurements) -> Raised | None:
         return None
     known = next((kind for kind, words in _WORDS if re.search(words, said)), None)
     if known is Raised.BATCH_TOO_SMALL and unfinished_batch_norm(measurements) is None:
-        known = None  # GroupNorm says the same of itself
+        known = Raised.ONE_ELEMENT  # GroupNorm says the same of itself
+    if known is Raised.ONE_ELEMENT and unfinished_normalization_of_a_sample(measurements) is None:
+        known = None
     if known is Raised.TARGET_MISMATCH and loss.backward_error and term is None:
         term = next(iter(measurements.terms), None)
         return known if term is not None and not fits(term) else None

@@ -88,6 +88,8 @@ def is_disconnected(measurements: Measurements) -> bool:
     if measurements.loss.error or measurements.loss.requires_grad or severed_paths(measurements):
         return False
     ran = {site.index for site in measurements.sites if site.calls}
+    if trainable and measurements.loss.kind == "model":  # of a loss within forward, a trace drops what it does not need
+        return True
     return not measurements.parameters or any(ran.intersection(parameter.read_by) for parameter in trainable)
 
 

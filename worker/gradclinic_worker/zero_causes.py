@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradclinic_worker.never_used import dropping_op, is_write
 from gradclinic_worker.one_element import normalises_one_element
 from gradclinic_worker.op_factors import MAPPING, factors_of, number_that_takes_all, positions_of
-from gradclinic_worker.op_kinds import HARD_LIMITS, SELECTING, has_zero_derivative, plain, rectifies
+from gradclinic_worker.op_kinds import SELECTING, has_zero_derivative, limits, plain, rectifies
 from gradclinic_worker.zero_origins import (
     Kind,
     Origin,
@@ -102,7 +102,7 @@ def _by_operation(paths: Paths, stop: Stop) -> Cause | None:
         return Cause(Why.ONE_ELEMENT, site)
     if number := number_that_takes_all(site, stop.operand):
         return Cause(Why.FACTOR, site, number=number)
-    if plain(site.op) in HARD_LIMITS and not (rectifies(site) and all_zero(site.activation)):
+    if limits(site) and not (rectifies(site) and all_zero(site.activation)):
         return Cause(Why.LIMIT, site)
     return None
 

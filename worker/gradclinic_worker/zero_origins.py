@@ -24,6 +24,8 @@ _MAKERS = frozenset(
 _REPLACING = frozenset(
     f"aten::{name}" for name in ("masked_fill", "where", "index_fill", "index_put", "masked_scatter", "copy", "scatter")
 )
+# They hand on entries of a table.
+_LOOKUPS = frozenset(f"aten::{name}" for name in ("embedding", "embedding_bag", "index_select", "index", "gather"))
 # Where their weight is.
 _NORMALISATIONS = {
     "aten::batch_norm": 1,
@@ -165,7 +167,8 @@ def _zero_factor(paths: Paths, site: Site) -> int | str | None:
     if zeros:
         # A weight, buffer or input right here says more than a value that was computed.
         return min(zeros, key=lambda atom: isinstance(atom, int))
-    position = _NORMALISATIONS.get(plain(site.op))
+    op = plain(site.op)
+    position = 0 if op in _LOOKUPS else _NORMALISATIONS.get(op)
     held = site.arguments[position] if position is not None and position < len(site.arguments) else ()
     return held[0] if held and is_zero(paths, held) else None
 

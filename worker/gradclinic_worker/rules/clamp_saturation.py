@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.convergence import has_converged
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.op_kinds import HARD_LIMITS, plain, rectifies
+from gradclinic_worker.op_kinds import limits, plain, rectifies
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
@@ -58,7 +58,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     if has_converged(measurements):
         return
     for site in paths.sites.values():
-        if site.index in closed or plain(site.op) not in HARD_LIMITS or rectifies(site) or not gets_gradient(site):
+        if site.index in closed or not limits(site) or rectifies(site) or not gets_gradient(site):
             continue
         cut = _cut_off(paths, site)
         bounds = [site.constants.get(name) for name in ("min", "max")]

@@ -12,8 +12,8 @@ not depend on the input, so no gradient (or nothing but rounding noise) comes ba
 ## How it is measured
 From shapes and arguments: the number of elements that each softmax, layer, group, instance or RMS normalisation goes
 over, and each subtraction of a mean (division by a sum or norm) of as many elements as there are. Reported where a
-gradient arrives and a trainable parameter is before it. CRITICAL where a parameter's gradient is exactly zero because
-of it, else WARNING. There is no threshold.
+gradient arrives and a trainable parameter is before it, or where torch refuses to run it. CRITICAL where a parameter's
+gradient is exactly zero (or missing) because of it, else WARNING. There is no threshold.
 
 ## Example
     return torch.softmax(self.head(x), dim=1)      # head has one output: always 1.0
@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_worker.measurements import GradientStatus
+from gradclinic_worker.normalization import unfinished_normalization_of_a_sample
 from gradclinic_worker.one_element import normalises_one_element
 from gradclinic_worker.paths import Paths
+from gradclinic_worker.raised_errors import Raised, recognise
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
 from gradclinic_worker.wording import listed
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each such operation."""
     paths = Paths(measurements)
+    if recognise(measurements) is Raised.ONE_ELEMENT:
+        refused = unfinished_normalization_of_a_sample(measurements)
+        if refused is not None:
+            yield _finding(paths, refused, "a single element, which torch refuses", refused.parameters)
+        return
     starved = {cause.site.index: tuple(cause.parameters) for cause in zero_causes(paths, Why.ONE_ELEMENT)}
     for site in paths.sites.values():
         if site.index in starved or (
@@ -64,9 +71,10 @@ def _depends(paths: Paths, site: Site) -> bool:
 def _finding(paths: Paths, site: Site, over: str, starved: tuple[str, ...]) -> Finding:
     location = Location.of(site)
     affected = starved or paths.feeding_parameters(site)
-    zero = [p for p in paths.measurements.parameters if p.name in starved and p.status is GradientStatus.ZERO]
+    stuck = (GradientStatus.ZERO, GradientStatus.MISSING)
+    zero = [p for p in paths.measurements.parameters if p.name in starved and p.status in stuck]
     return RULE.finding(
-        severity=Severity.CRITICAL if zero else Severity.WARNING,
+        severity=Severity.CRITICAL if zero or not site.calls else Severity.WARNING,
         location=location,
         explanation=f"{location} normalises over {over}. The result is the same for every input, so "
         f"{listed(affected) or 'what is before it'} cannot learn through it.",
@@ -92,6 +100,10 @@ def _sick() -> Iterator[Measurements]:
         run = TinyRun()
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0, shape=(64, 1))
         yield run.finish(run.op(op, layer, constants=constants, shape=(64, 1), activation=statistics(1.0)))
+    run = TinyRun()
+    pooled = run.op("aten::conv2d", "x", module="conv", weights=["conv.weight"])
+    run.op("aten::instance_norm", pooled, module="norm", calls=0)
+    yield run.finish(loss=float("nan"), loss_error="ValueError: Expected more than 1 spatial element when training")
     run = TinyRun()
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=1e-9, shape=(64, 1))
     total = run.op("aten::sum", layer, constants={"dim": (1,)}, shape=(64, 1))

@@ -88,7 +88,9 @@ def _sick() -> Iterator[Measurements]:
     run = TinyRun()
     left = run.op("aten::linear", "x", module="left", weights=["left.weight"])
     right = run.op("aten::linear", "x", module="right", weights=["right.weight"], gradient=0.0)
-    part = run.op("aten::slice", run.op("aten::cat", left, right, arguments=((left, right),)), is_view=True)
+    part = run.op(
+        "aten::slice", run.op("aten::cat", left, right, arguments=((left, right),)), is_view=True, shape=(8, 4)
+    )
     yield run.finish(run.op("aten::tanh", part))
 
 
