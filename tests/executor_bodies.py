@@ -111,6 +111,11 @@ def write_file(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResul
     return _result("written")
 
 
+def dial(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
+    socket.create_connection(("127.0.0.1", 9), timeout=1.0)
+    return _result("connected")
+
+
 def use_memory(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
     return _result(str(torch.ones(2**40).sum()))
 

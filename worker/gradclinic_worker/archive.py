@@ -16,6 +16,7 @@ import torch
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_worker import vetting_code, vetting_entries, vetting_policy
 from gradclinic_worker.errors import AnalysisError
+from gradclinic_worker.memory_errors import says_out_of_memory
 
 PICKLE_MAGIC = b"\x80"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -47,6 +48,8 @@ def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModu
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is (deprecated|not supported)")
             module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)
     except (torch.jit.Error, RuntimeError, ValueError, IndexError) as error:
+        if says_out_of_memory(error):
+            raise
         raise _unloadable(field, error) from error
     if not hasattr(module, "forward"):
         raise _bad(field, f"the archive holds a module without forward. {HOW_TO_SAVE}")

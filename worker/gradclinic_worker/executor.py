@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker import pipe, rehearsal, sandbox
 from gradclinic_worker.errors import AnalysisError
+from gradclinic_worker.memory_errors import says_out_of_memory
 
 if TYPE_CHECKING:
     import socket
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
     from gradclinic_worker.settings import ExecutorSettings
 
-_OUT_OF_MEMORY_MARKS = (
-    "DefaultCPUAllocator: can't allocate",
-    "DefaultCPUAllocator: not enough memory",
-    "std::bad_alloc",
-)
+# As torch's allocators of mapped files word it.
+_REFUSED_FILE_MARK = "Permission denied (13)"
 _MAX_TRACE_CHARACTERS = 20_000
 
 _log = logging.getLogger(__name__)
@@ -110,13 +108,21 @@ def _answer(
     try:
         return executor_pb2.ExecutorReply(result=analyse(request.spec, files, device=device, entered=entered))
     except AnalysisError as error:
-        return executor_pb2.ExecutorReply(failure=error.failure())
+        return executor_pb2.ExecutorReply(failure=_seen_by_cage(error.failure()))
     except Exception as error:  # noqa: BLE001 - the job boundary: whatever escapes becomes an answer
         return executor_pb2.ExecutorReply(failure=_failure(error))
 
 
+def _seen_by_cage(failure: diagnosis_pb2.Failure) -> diagnosis_pb2.Failure:
+    """Call a file that the cage kept shut what it is: an operator that is not allowed."""
+    if _REFUSED_FILE_MARK in failure.message:
+        failure.reason = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
+        failure.message = f"The model tried to open a file, which is not allowed here. {failure.message}"
+    return failure
+
+
 def _failure(error: Exception) -> diagnosis_pb2.Failure:
-    if is_out_of_memory(error):
+    if says_out_of_memory(error):
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "the allocator gave up"
         return diagnosis_pb2.Failure(
             reason=diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY,
@@ -125,13 +131,6 @@ def _failure(error: Exception) -> diagnosis_pb2.Failure:
         )
     print(traceback.format_exc()[-_MAX_TRACE_CHARACTERS:], file=sys.stderr, flush=True)  # noqa: T201 - the supervisor reads it
     return _internal("The analysis met a defect of gradclinic; it is logged on the worker.")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of the host or of the device, has run out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _OUT_OF_MEMORY_MARKS)
 
 
 def _internal(message: str) -> diagnosis_pb2.Failure:

@@ -22,6 +22,7 @@ from gradclinic_worker import (
 )
 from gradclinic_worker.batch_dimension import batch_size_of
 from gradclinic_worker.errors import AnalysisError, RaisedError
+from gradclinic_worker.memory_errors import says_out_of_memory
 from gradclinic_worker.observe_recorder import Recorder
 from gradclinic_worker.statistics import Gauge
 
@@ -194,7 +195,7 @@ def _forward(subject: Subject) -> object:
         run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
         output: object = run(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001
     except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
-        if is_out_of_memory(error):
+        if says_out_of_memory(error):
             raise out_of_memory(error) from error
         said, trace = split_trace(str(error))
         failure = misfit.forward_error(said, trace, subject.inputs, program.module.parameters())
@@ -207,15 +208,10 @@ def _backward(loss: torch.Tensor) -> str:
     try:
         loss.backward()
     except (torch.jit.Error, RuntimeError, NotImplementedError) as error:
-        if is_out_of_memory(error):
+        if says_out_of_memory(error):
             raise out_of_memory(error) from error
         return str(error).strip()
     return ""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch raised for want of memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(error: BaseException) -> AnalysisError:
