@@ -183,6 +183,8 @@ BOTH: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...]]] = {
 }
 
 
+# torch's own Transformer warns of itself when it is scripted.
+@pytest.mark.filterwarnings("ignore:'norm' was found in ScriptModule constants:UserWarning")
 @pytest.mark.parametrize("case", BOTH)
 def test_scripted(case: str) -> None:
     compared(Request(*BOTH[case]))

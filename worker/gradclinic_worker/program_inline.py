@@ -110,6 +110,7 @@ def inline(module: torch.jit.ScriptModule, method: str = "forward") -> Inlined:
             if not calls:
                 break
             calls = _inline_level(inlined, calls)
+    _drop_waits(graph)
     inlined.opaque += [f"{node.kind()} at depth {MAX_CALL_DEPTH}" for node, _ in calls]
     return inlined
 
@@ -142,19 +143,35 @@ def _inline_level(inlined: Inlined, calls: list[tuple[torch.Node, Frame]]) -> li
 
 
 def _inline_forks(graph: torch.Graph) -> None:
-    """Runs what is forked at once, in its place; a future then is the value itself, and keeps its type."""
-    for node in graph.findAllNodes(_FORK, recurse=True):  # type: ignore[attr-defined]  # missing in torch's stubs
-        future = graph.create("prim::unchecked_cast", [node.output()], 1)
-        future.output().setType(node.output().type())
-        future.insertAfter(node)
-        node.output().replaceAllUsesAfterNodeWith(future, future.output())
-    for node in graph.findAllNodes("aten::wait", recurse=True):  # type: ignore[attr-defined]  # missing in torch's stubs
-        value = graph.create("prim::unchecked_cast", list(node.inputs()), 1)
-        value.output().setType(node.output().type())
-        value.insertBefore(node)
-        node.output().replaceAllUsesWith(value.output())
-        node.destroy()
-    torch._C._jit_pass_inline_fork_wait(graph)  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
+    """Runs what is forked at once, in its place; a future then is the value itself, with a future's type."""
+    forks = graph.findAllNodes(_FORK, recurse=True)  # type: ignore[attr-defined]  # missing in torch's stubs
+    for node in forks:
+        graph.setInsertPoint(node)
+        (value,) = graph.insertGraph(node.g("Subgraph"), list(node.inputs()))  # type: ignore[attr-defined]  # as above
+        _cast(graph, value, node)
+    _destroy(forks)
+
+
+def _drop_waits(graph: torch.Graph) -> None:
+    """After `_inline_forks` there is nothing to wait for."""
+    waits = graph.findAllNodes("aten::wait", recurse=True)  # type: ignore[attr-defined]  # missing in torch's stubs
+    for node in waits:
+        _cast(graph, node.input(), node)
+    _destroy(waits)
+
+
+def _cast(graph: torch.Graph, value: torch.Value, replaced: torch.Node) -> None:
+    """Puts a value in place of what a node gives, with the type of that."""
+    cast = graph.create("prim::unchecked_cast", [value], 1)
+    cast.output().setType(replaced.output().type())
+    cast.insertBefore(replaced)
+    replaced.output().replaceAllUsesWith(cast.output())
+
+
+def _destroy(nodes: list[torch.Node]) -> None:
+    """Together, because a wrapper of a destroyed node would be taken for a new one at the same address."""
+    while nodes:
+        nodes.pop().destroy()
 
 
 def _callee_frame(inlined: Inlined, node: torch.Node, frame: Frame) -> Frame:
