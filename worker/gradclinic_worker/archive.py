@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import vetting_code, vetting_entries, vetting_policy
+from gradclinic_worker import program_inline, vetting_code, vetting_entries, vetting_policy
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.memory_errors import says_out_of_memory
 
@@ -132,8 +132,8 @@ def _vet_pickle(name: str, content: bytes, field: str) -> None:
 
 def _vet_graph(module: torch.jit.ScriptModule, field: str) -> None:
     """What the text may have hidden, the graph shows."""
-    graph = module.forward.graph.copy()  # type: ignore[attr-defined]  # typed as a plain callable
-    torch._C._jit_pass_inline(graph)  # noqa: SLF001 - no public way to see what is called
+    # torch's own pass would inline the callees for good, and no operation would know its module any more.
+    graph = program_inline.inline(module).graph
     found = vetting_code.look_through_graph(graph, vetting_policy.in_force())
     if found:
         raise _forbidden(found, field)
