@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hostile.patient import Patient
+from real_redis import RedisServer
 from real_worker import RealWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from real_redis import RedisServer
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -37,11 +36,14 @@ def patient(worker: RealWorker) -> Iterator[Patient]:
 
 
 @pytest.fixture(scope="module")
-def unvetted(redis_server: RedisServer) -> Iterator[Patient]:
+def unvetted() -> Iterator[Patient]:
     """Sends models to a worker that vets nothing: only its cage is left."""
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before]).strip(os.pathsep)
     command = (sys.executable, str(Path(__file__).with_name("unvetted_worker.py")))
-    with RealWorker(redis_server.url, "--memory-limit", "1GiB", command=command) as worker:
+    redis = RedisServer()  # of its own: the other worker would take its jobs
+    redis.start()
+    with RealWorker(redis.url, "--memory-limit", "1GiB", command=command) as worker:
         os.environ["PYTHONPATH"] = before
         yield Patient(worker)
+    redis.remove()

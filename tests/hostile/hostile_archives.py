@@ -58,9 +58,7 @@ def saved(module: torch.nn.Module) -> bytes:
     return archive.getvalue()
 
 
-def rewritten(
-    archive: bytes, change: Callable[[str, bytes], bytes], *, compression: int = zipfile.ZIP_STORED
-) -> bytes:
+def rewritten(archive: bytes, change: Callable[[str, bytes], bytes], *, compression: int = zipfile.ZIP_STORED) -> bytes:
     """An archive whose entries went through a function of their inner name and content."""
     changed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(changed, "w", compression) as after:

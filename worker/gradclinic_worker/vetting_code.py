@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _GAP = r"(?:[ \t\r\n]|\\\r?\n)*"
 _INTERESTING = re.compile(
     r"""'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|'(?:\\.|[^\\'])*'|"(?:\\.|[^\\"])*"|\#[^\n]*"""
-    rf"|(?<![A-Za-z0-9_])(?P<root>torch|ops|__torch__)(?![A-Za-z0-9_])(?P<rest>(?:{_GAP}\.{_GAP}[A-Za-z_]\w*)*)(?P<call>{_GAP}\()?",
+    rf"|(?<![A-Za-z0-9_])(?P<root>torch|ops|__torch__)(?![A-Za-z0-9_])(?P<rest>(?:{_GAP}\.{_GAP}[A-Za-z_]\w*)*)(?P<next>{_GAP}[(:])?",
     re.DOTALL | re.ASCII,
 )
 _GAPS = re.compile(_GAP)
@@ -47,7 +47,10 @@ def look_through(text: str, file: str, policy: OperatorPolicy) -> Forbidden | No
         if not root or _is_attribute(text, match.start()):
             continue
         path = _GAPS.sub("", match["rest"]).split(".")[1:]
-        if what := _refused(root, path, called=match["call"] is not None, policy=policy):
+        after = (match["next"] or "").strip()
+        if not path and after == ":":
+            continue  # the declaration of an attribute of that name
+        if what := _refused(root, path, called=after.endswith("("), policy=policy):
             line = text.count("\n", 0, match.start()) + 1
             return Forbidden(what, file, line, text.splitlines()[line - 1].strip()[:_MAX_LINE_CHARACTERS])
     return None
