@@ -40,6 +40,8 @@ def zero_stops(paths: Paths) -> list[Stop]:
         if site.is_view or not gets_gradient(site):
             continue
         for operand in operands_of(site):
+            if isinstance(operand, int) and operand in paths.sites and 0 in paths.sites[operand].shape:
+                continue  # an expert that got no sample
             names = _starved_before(paths, operand, starved)
             if names:
                 found.append(Stop(site, operand, names))

@@ -39,11 +39,14 @@ from gradclinic_worker.zero_origins import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.measurements import Measurements, Parameter
+    from gradclinic_worker.measurements import Measurements, Parameter, Site
 
 # One gate each: plain, none, GRU, LSTM.
 GATES = (1, 3, 4)
 SUMS = frozenset({"aten::add", "aten::addmm", "aten::cat"})
+# A GRU multiplies a part of its state with a gate before it adds it.
+SPLITS = frozenset(f"aten::{name}" for name in ("chunk", "split", "unsafe_chunk", "unsafe_split", "slice", "mul"))
+STEPS_TO_SUM = 3
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
@@ -99,8 +102,18 @@ def _maps_a_state(paths: Paths, cause: Cause, weight: Parameter) -> bool:
     if len(weight.shape) != 2:  # noqa: PLR2004 - a matrix
         return False
     wide, narrow = max(weight.shape), min(weight.shape)
-    beside = [reader for reader in paths.readers(site) if plain(reader.op) in SUMS and len(reader.arguments) > 1]
-    return wide % narrow == 0 and wide // narrow in GATES and bool(beside)
+    return wide % narrow == 0 and wide // narrow in GATES and _is_added(paths, site)
+
+
+def _is_added(paths: Paths, site: Site) -> bool:
+    """Whether something else is added to a value, or to the gates that it is split into."""
+    waiting = [site]
+    for _ in range(STEPS_TO_SUM):
+        readers = [reader for each in waiting for reader in paths.readers(each)]
+        if any(plain(reader.op) in SUMS for reader in readers):
+            return True
+        waiting = [reader for reader in readers if reader.is_view or plain(reader.op) in SPLITS]
+    return False
 
 
 def _healthy() -> Iterator[Measurements]:

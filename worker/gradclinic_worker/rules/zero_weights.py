@@ -13,8 +13,8 @@ branch, LoRA's `up`). It does not heal where the weight's own gradient is zero t
 ## How it is measured
 From each parameter whose gradient is exactly zero the ways to the loss are followed to the operation at which a
 gradient arrives that is not handed on. If that is a product, and the other factor is all zero, its zeros are followed
-back to a parameter that is all zero. CRITICAL where the gradient of that parameter is zero too, or it is frozen; INFO
-where it is not: it heals with the first step. There is no threshold.
+back to a parameter that is all zero. CRITICAL where that parameter's own gradient is zero for such a reason too, or it
+is frozen; INFO where it is not: it heals with the first step. There is no threshold.
 
 ## Example
     nn.init.zeros_(self.up.weight); nn.init.zeros_(self.down.weight)      # neither gets a gradient
@@ -45,12 +45,15 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each weight of zeros that heals, and one for each group of them that block each other."""
     paths = Paths(measurements)
     causes = {cause.origin.name: cause for cause in zero_causes(paths, Why.WEIGHT) if cause.origin}
+    blocked = {name for cause in causes.values() for name in cause.parameters}
     stuck: list[tuple[Parameter, list[str]]] = []
     for parameter in measurements.parameters:
         if parameter.name not in causes:
             continue
         affected = [name for name in causes[parameter.name].parameters if name != parameter.name]
-        if parameter.status is GradientStatus.FLOWING:
+        # Where something else takes its own gradient, such as a ReLU that is off, that is what has to be told.
+        heals = parameter.status is not GradientStatus.FROZEN and parameter.name not in blocked
+        if heals or parameter.status is GradientStatus.FLOWING:
             yield _finding([parameter], affected, causes[parameter.name], Severity.INFO)
         else:
             stuck.append((parameter, affected))
@@ -70,7 +73,7 @@ def _finding(zeros: list[Parameter], affected: list[str], cause: Cause, severity
     one = len(zeros) == 1
     own = "is frozen" if first.status is GradientStatus.FROZEN else "gets a gradient of exactly zero itself"
     fate = (
-        "Its own gradient is not zero, so the first step opens the path."
+        "No other zero holds it, so the first step that changes it opens the path."
         if severity is Severity.INFO
         else f"It {own}, so nothing ever opens the path."
         if one
