@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from gradclinic_worker import statistics
 
 if TYPE_CHECKING:
-    import torch
-
     from gradclinic_worker.statistics import Gauge, Row
 
 # All histogram samples of a run together.
 SAMPLES_BYTES = 16 * 2**20
+# Of more calls than this each second is dropped, and so on: what is left is spread evenly over all of them.
 MAX_SAMPLED_CALLS = 4
 # A smaller tensor is measured faster than it is looked up.
 MIN_KNOWN_ELEMENTS = 16_384
@@ -50,16 +50,16 @@ class Meter:
         self._sampled_gauges_left = SAMPLES_BYTES // (statistics.SAMPLE_ELEMENTS * 4)
         self._known: dict[int, _Known] = {}
 
-    def add(self, gauge: Gauge, value: torch.Tensor, call: int) -> Row | None:
-        """Adds a tensor of the given call of a site; gives its row where that is known at once."""
-        is_sampled = call <= MAX_SAMPLED_CALLS and self._may_sample(gauge)
+    def add(self, gauge: Gauge, value: torch.Tensor) -> Row | None:
+        """Adds a tensor; gives its row where that is known at once."""
+        is_sampled = self._may_sample(gauge)
         return self._put(gauge, *self._measure(value, is_sampled=is_sampled), is_sampled=is_sampled)
 
-    def add_gradient(self, gauge: Gauge, gradient: torch.Tensor, call: int) -> Row | None:
+    def add_gradient(self, gauge: Gauge, gradient: torch.Tensor) -> Row | None:
         """The same for a gradient, which may be one that was measured before."""
         if gradient.numel() < MIN_KNOWN_ELEMENTS:
-            return self.add(gauge, gradient, call)
-        is_sampled = call <= MAX_SAMPLED_CALLS and self._may_sample(gauge)
+            return self.add(gauge, gradient)
+        is_sampled = self._may_sample(gauge)
         address, layout = gradient.data_ptr(), _layout(gradient)
         known = self._known.get(address)
         if (
@@ -82,8 +82,11 @@ class Meter:
     def _put(
         self, gauge: Gauge, row: Row | torch.Tensor, samples: list[torch.Tensor], *, is_sampled: bool
     ) -> Row | None:
-        if is_sampled:
-            gauge.samples += samples
+        if is_sampled and samples:
+            gauge.samples.append(samples[0] if len(samples) == 1 else torch.cat(samples))
+            if len(gauge.samples) > MAX_SAMPLED_CALLS:
+                del gauge.samples[1::2]
+                gauge.sample_step *= 2
         if isinstance(row, tuple):
             gauge.add(row)
             return row
@@ -91,8 +94,10 @@ class Meter:
         return None
 
     def _may_sample(self, gauge: Gauge) -> bool:
+        place = gauge.offered
+        gauge.offered += 1
         if gauge.samples:
-            return True
+            return place % gauge.sample_step == 0
         self._sampled_gauges_left -= 1
         return self._sampled_gauges_left >= 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gradclinic_worker import statistics
+from gradclinic_worker import norm_fit, statistics
 from gradclinic_worker.attention_softness import softness
 from gradclinic_worker.loss_calls import LossCall
 from gradclinic_worker.loss_ops import LOSS_OPS, loss_options
@@ -49,6 +49,7 @@ class Tally:
     operands_finite: bool = True
     culprit: Culprit | None = None
     gradient_culprit: Culprit | None = None
+    channels: torch.Tensor | None = None  # of a BatchNorm in eval mode: mean and deviation, ``[2, channels]``
     softness: list[torch.Tensor] = field(default_factory=list)  # of a fused attention: sum and number, each ``[2]``
     storage: int = 0  # address of the memory of the latest value
     is_finite: bool = True  # the latest value
@@ -169,7 +170,9 @@ class Recorder:
     def _measure(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
         if tally.activation is None:
             tally.activation = Gauge()
-        row = self._meter.add(tally.activation, value, tally.calls)
+        row = self._meter.add(tally.activation, value)
+        if tally.channels is None and norm_fit.is_frozen(known):
+            tally.channels = norm_fit.moments(value)
         if known.switches_off and value.dim():
             self._note_units(value, tally, known)
         if known.span is not None:
@@ -251,7 +254,7 @@ class Recorder:
             self._gradient_order += 1
         if tally.gradient is None or gradient.layout is not torch.strided:
             return
-        row = self._meter.add_gradient(tally.gradient, gradient, call)
+        row = self._meter.add_gradient(tally.gradient, gradient)
         if row is not None and row[1] and tally.gradient_culprit is None:
             found = statistics.first_nonfinite(gradient)
             tally.gradient_culprit = Culprit(*found) if found is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.measurements import SourceLine
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _SCRIPTED = re.compile(r'^ *(?P<serialized>Serialized +)?File "(?P<file>[^"]*)", line (?P<line>\d+)$', re.MULTILINE)
 # A traced node: the Python stack, innermost frame first.
 _TRACED = re.compile(r"^(?P<file>/?[^\n\"]*?[^\n\"/ ])\((?P<line>\d+)\): [^\n]*$", re.MULTILINE)
+# Frames outside of this one called the trace; they are no part of the model.
+_TRACER = re.compile(r"(?:^|/)(?:site|dist)-packages/torch/jit/_trace\.py$")
 _GENERATED = "code/"  # where an archive keeps its code
 _UNDERLINE = re.compile(r"^\s*~+(?: <--- HERE)?\s*$")
 # torch's own files: nobody changes anything there.
@@ -36,10 +39,11 @@ def is_original(line: SourceLine) -> bool:
 @lru_cache(maxsize=65536)
 def lines(source_range: str) -> tuple[SourceLine, ...]:
     """The places that a printed source range names, innermost first, the archive's own code last."""
-    traced = [
-        SourceLine(frame["file"], int(frame["line"]), "")  # the archive holds no text of a traced file
-        for frame in _TRACED.finditer(source_range.partition("\nSerialized ")[0])
-    ]
+    frames = takewhile(
+        lambda frame: not _TRACER.search(frame["file"]), _TRACED.finditer(source_range.partition("\nSerialized ")[0])
+    )
+    # The archive holds no text of a traced file.
+    traced = [SourceLine(frame["file"], int(frame["line"]), "") for frame in frames]
     scripted = [
         SourceLine(found["file"], int(found["line"]), _marked_text(source_range[found.end() :]))
         for found in _SCRIPTED.finditer(source_range)

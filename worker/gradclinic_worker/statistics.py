@@ -40,7 +40,9 @@ class Gauge:
     """Adds up the statistics of all tensors that pass one place.
 
     Attributes:
-        samples: Strided samples of its elements, 1-D.
+        samples: Strided samples of its elements, 1-D, one per tensor.
+        offered: How many tensors could have been sampled.
+        sample_step: Each of so many of them is.
         rows: On a device: what is not read back yet, each ``[7]``.
     """
 
@@ -52,6 +54,8 @@ class Gauge:
     low: float = math.inf
     high: float = -math.inf
     samples: list[torch.Tensor] = field(default_factory=list)
+    offered: int = 0
+    sample_step: int = 1
     rows: list[torch.Tensor] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
