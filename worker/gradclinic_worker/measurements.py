@@ -58,6 +58,14 @@ class Culprit:
 
 
 @dataclass(frozen=True, slots=True)
+class NormFit:
+    """What a BatchNorm in eval mode gives, against what it gives where its statistics fit: medians over channels."""
+
+    spread: float  # deviation of a channel's output over its weight; 1 where they fit
+    offset: float  # distance of a channel's mean from its bias over its weight; 0 where they fit
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One tensor-producing operation of the program, and what was seen there.
 
@@ -78,6 +86,7 @@ class Site:
         default_factory=dict
     )  # constant arguments by schema name (int, float, bool, str, None, or a tuple of them)
     output: int = 0  # which output of its operation this is, for an op with several (LSTM, max with indices)
+    in_loss: bool = False  # an operation of the loss module that was sent, not of the model
     # What each argument of the op holds, by position: sites and `input:NAME`, `parameter:NAME`, `buffer:NAME`.
     arguments: tuple[tuple[int | str, ...], ...] = ()
 
@@ -106,6 +115,7 @@ class Site:
     gradient_order: int = -1  # order of arrival in the backward pass, from 0
     gradient_rms_by_call: tuple[float, ...] = ()  # oldest call first
     gradient_culprit: Culprit | None = None  # first non-finite gradient element
+    norm_fit: NormFit | None = None  # of a BatchNorm in eval mode
     # Where an op multiplied it enormously: its largest element, and this site's own value there as operand_values.
     gradient_peak: Culprit | None = None
 
@@ -266,6 +276,8 @@ class Measurements:
     terms: tuple[LossTerm, ...] = ()  # the loss functions that were called, in order
     leak: SampleLeak | None = None  # of a further run
     executor_differences: tuple[ExecutorDifference, ...] = ()  # of a further run
+    # The same with the operations of the loss module behind those of the model; None where the loss is no module.
+    with_loss: Measurements | None = None
     seen_samples: int = 0  # samples that were compared with each other, in all inputs that have one entry for each
     distinct_samples: int = 0  # different ones among them
     unobserved: tuple[tuple[str, str], ...] = ()  # what, why

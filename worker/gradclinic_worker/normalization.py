@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_worker.measurements import Measurements, Site, Tensor
-    from gradclinic_worker.paths import Paths
 
 BATCH_NORMS = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::cudnn_batch_norm"})
 
 NORMS_OF_A_SAMPLE = frozenset({"aten::instance_norm", "aten::group_norm", "aten::native_group_norm"})
+
+
+LEAST_SPREAD = 1e-6
 
 
 def batch_norms(measurements: Measurements) -> Iterator[Site]:
@@ -67,16 +69,13 @@ def are_fresh(statistics: tuple[Tensor, Tensor]) -> bool:
     return mean.min == mean.max == 0 and variance.min == variance.max == 1
 
 
-def expected_rms(paths: Paths, site: Site) -> float:
-    """RMS that its output has if the statistics fit: each channel is then standardised, scaled and shifted."""
-    read = {parameter.name: parameter.weight.rms for parameter in paths.measurements.parameters}
-    affine = [read[name] for name in site.parameters if name in read]
-    return math.hypot(*affine) if affine else 1.0
+def misfit(site: Site) -> float:
+    """By what factor its output is too wide, too narrow or too far off centre; 1 where nothing can be said.
 
-
-def misfit(paths: Paths, site: Site) -> float:
-    """Ratio between the RMS of its output and that with statistics that fit the data; 1 where nothing can be said."""
-    expected, seen = expected_rms(paths, site), site.activation
-    if not seen or not expected or not math.isfinite(seen.rms):
+    An output without any spread tells of its input, not of the statistics.
+    """
+    fit = site.norm_fit
+    if fit is None or not math.isfinite(fit.spread + fit.offset):
         return 1.0
-    return seen.rms / expected
+    narrow = 1 / fit.spread if fit.spread > LEAST_SPREAD else 1.0
+    return max(fit.spread, narrow, fit.offset)

@@ -14,6 +14,7 @@ from gradclinic_worker import (
     gradient_peaks,
     input_variation,
     misfit,
+    norm_fit,
     observe_table,
     probe,
     raised_errors,
@@ -114,9 +115,11 @@ def observe(
             _restore(buffers)
             run = _run(subject, entered, is_immediate=True, kept_operands=examined)
     found = observe_table.measurements(subject, run)
+    channels = {i: each.channels for i, each in enumerate(run.recorder.tallies) if each.channels is not None}
+    found = norm_fit.with_fits(found, channels, dict(subject.program.module.named_parameters()))
     inputs = tuple(replace(each, variation=variation.get(each.name)) for each in found.inputs)
     found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
-    if run.raised is not None and raised_errors.recognise(found) is None:
+    if run.raised is not None and raised_errors.recognise(found.with_loss or found) is None:
         raise run.raised
     if buffers is not None and (steep := gradient_peaks.wanted(found)):
         _restore(buffers)

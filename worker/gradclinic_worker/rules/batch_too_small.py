@@ -42,19 +42,20 @@ ENOUGH_VALUES = 5
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
-    """One finding for each batch normalisation with too few values."""
+    """At most one finding, at the first of those with the fewest values: it is one batch."""
     if recognise(measurements) is Raised.BATCH_TOO_SMALL:
         site = unfinished_batch_norm(measurements)
         if site:
-            yield _finding(site, 1)
+            yield _finding(site, 1, [site])
         return
-    for site in batch_norms(measurements):
-        values = values_per_channel(site)
-        if is_training(site) and values in SEVERITIES:
-            yield _finding(site, values)
+    small = {s.index: values_per_channel(s) for s in batch_norms(measurements) if is_training(s)}
+    found = [measurements.sites[index] for index, values in small.items() if values in SEVERITIES]
+    if found:
+        first = min(found, key=lambda site: small[site.index])
+        yield _finding(first, small[first.index], found)
 
 
-def _finding(site: Site, values: int) -> Finding:
+def _finding(site: Site, values: int, every: list[Site]) -> Finding:
     location = Location.of(site)
     left = {1: "nothing but zero is left", 2: "only a sign is left of them"}.get(values, "the statistics are noise")
     return RULE.finding(
@@ -67,8 +68,8 @@ def _finding(site: Site, values: int) -> Finding:
             "Use GroupNorm or LayerNorm there: they do not look at other samples.",
         ),
         evidence=(Evidence("values_per_channel", values, "values", ENOUGH_VALUES),),
-        affected=site.parameters,
-        sites=(site.index,),
+        affected=tuple(dict.fromkeys(name for each in every for name in each.parameters)),
+        sites=tuple(each.index for each in every),
     )
 
 

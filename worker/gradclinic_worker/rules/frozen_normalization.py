@@ -10,9 +10,10 @@ these are wrong its output is far too large, far too small or far off centre, an
 - momentum 0 or 1, or a few steps on broken batches, spoiled the running statistics.
 
 ## How it is measured
-The RMS of its output against what it is for statistics that fit: sqrt(rms(weight)^2 + rms(bias)^2). WARNING when they
-differ by a factor of 10 or more, CRITICAL from 100 on. Fine-tuning with frozen BatchNorm on related data stays within
-a factor of 3. A trace made in eval mode whose statistics are still those of a new module is `inference-trace`.
+In each channel of its output, weight and bias taken off: the deviation, which is 1 for statistics that fit, and the
+mean, which is 0; medians over the channels. WARNING when the deviation is off by a factor of 10 or the mean by 10,
+CRITICAL from 100 on. Fine-tuning with frozen BatchNorm on related data stays within 3. A trace made in eval mode whose
+statistics are still those of a new module is `inference-trace`.
 
 ## Example
     model.load_state_dict(weights, strict=False)     # running_mean, running_var were missing
@@ -27,11 +28,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.measurements import NormFit
 from gradclinic_worker.modes import traced_in_eval_mode
 from gradclinic_worker.normalization import (
     are_fresh,
     batch_norms,
-    expected_rms,
     is_training,
     misfit,
     running_statistics,
@@ -59,16 +60,14 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         known = running_statistics(measurements, site)
         if is_training(site) or known is None or not paths.reaches_loss(site) or (baked and are_fresh(known)):
             continue
-        ratio = misfit(paths, site)
-        factor = max(ratio, 1 / ratio) if ratio else float("inf")
-        if factor >= MISFIT_FACTOR:
-            yield _finding(paths, site, ratio, factor)
+        factor = misfit(site)
+        if factor >= MISFIT_FACTOR and site.norm_fit:
+            yield _finding(paths, site, site.norm_fit, factor)
             return
 
 
-def _finding(paths: Paths, site: Site, ratio: float, factor: float) -> Finding:
+def _finding(paths: Paths, site: Site, fit: NormFit, factor: float) -> Finding:
     location = Location.of(site)
-    seen = site.activation.rms if site.activation else 0.0
     before = tuple(
         parameter.name
         for parameter in paths.measurements.parameters
@@ -77,20 +76,23 @@ def _finding(paths: Paths, site: Site, ratio: float, factor: float) -> Finding:
     return RULE.finding(
         Severity.CRITICAL if factor >= HOPELESS_FACTOR else Severity.WARNING,
         location,
-        f"{location} runs in eval mode, and its running statistics do not fit this data: its output has an RMS of "
-        f"{number(seen)}, where {number(expected_rms(paths, site))} is expected. It will not adapt.",
+        f"{location} runs in eval mode, and its running statistics do not fit this data: what it standardised has a "
+        f"deviation of {number(fit.spread)} (not 1) and is {number(fit.offset)} (not 0) off centre. It will not adapt.",
         (
             f"Put it into training mode (`model.train()`, or `model.{site.module}.train()`).",
             "If it is to stay frozen, let its statistics settle first: a pass over the data in training mode.",
             "Check that the checkpoint's buffers were loaded, and that inputs are scaled as in the first training.",
         ),
-        evidence=(Evidence("output_rms_to_expected", ratio, "1", MISFIT_FACTOR if ratio > 1 else 1 / MISFIT_FACTOR),),
+        evidence=(
+            Evidence("standardised_deviation", fit.spread, "1", MISFIT_FACTOR if fit.spread > 1 else 1 / MISFIT_FACTOR),
+            Evidence("standardised_offset", fit.offset, "1", MISFIT_FACTOR),
+        ),
         affected=before,
         sites=(site.index,),
     )
 
 
-def _run(rms: float, *, training: bool = False) -> Measurements:
+def _run(spread: float, offset: float = 0.0, *, training: bool = False) -> Measurements:
     run = TinyRun()
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
     buffers = (run.buffer("norm.running_mean", statistics(2.0)), run.buffer("norm.running_var", statistics(0.1)))
@@ -99,7 +101,7 @@ def _run(rms: float, *, training: bool = False) -> Measurements:
         module="norm",
         weights=["norm.weight"],
         buffers=buffers,
-        activation=statistics(rms),
+        norm_fit=NormFit(spread, offset),
         constants={"training": training},
     )
     return run.finish(run.op("aten::linear", norm, module="head", weights=["head.weight"]))
@@ -107,13 +109,13 @@ def _run(rms: float, *, training: bool = False) -> Measurements:
 
 def _healthy() -> Iterator[Measurements]:
     yield _run(1.0)
-    yield _run(3.0)
+    yield _run(3.0, 2.0)
     yield _run(400.0, training=True)
 
 
 def _sick() -> Iterator[Measurements]:
     yield _run(400.0)
-    yield _run(20.0)
+    yield _run(0.9, 30.0)
     yield _run(0.01)
 
 

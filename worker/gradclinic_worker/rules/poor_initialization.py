@@ -37,7 +37,7 @@ from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.weight_scale import GAIN_OF_RECTIFIERS, Scale, scale_along
+from gradclinic_worker.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
 from gradclinic_worker.wording import number
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each stack of layers that no other one shares."""
     paths = Paths(measurements)
     told: set[int] = set()
-    for start in entry_layers(paths):
+    for start in entry_layers(paths) if is_any_unusual(paths) else ():
         if start.index in told:
             continue
         scale = scale_along(paths, paths.toward_loss(start))
@@ -105,10 +105,7 @@ def _finding(measurements: Measurements, scale: Scale, lost: float) -> Finding:
         f"{number(scale.needed)} is needed to keep the size of what passes: it {'shrinks' if lost > 0 else 'grows'} by "
         f"about {number(per_layer)} per layer, {number(2.0**-lost)} over {len(scale.layers)} layers.",
         (
-            (
-                f"Initialise them with `nn.init.{usual}({weight})` and so on, and zero biases: that multiplies the weights "
-                f"by about {number(scale.needed / scale.found)}."
-            ),
+            f"Multiply them by about {number(scale.needed / scale.found)}: `nn.init.{usual}({weight})` and so on.",
             "Put a normalisation (LayerNorm, BatchNorm) into each layer, or skip connections around it.",
         ),
         evidence=(
