@@ -199,11 +199,11 @@ def show(outcomes: list[Outcome]) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Case]:
-    """The cases that the command line asks for, every one with a name of its own."""
+    """The cases that the command line asks for, every one with a name of its own in its family."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what small random configurations lack
     for module in pkgutil.iter_modules(cases.__path__):
         importlib.import_module(f"zoo.cases.{module.name}")
-    twice = sorted(name for name, count in Counter(case.name for case in CASES).items() if count > 1)
+    twice = sorted(f"{family}.{name}" for (family, name), count in _names().items() if count > 1)
     if twice:
         sys.exit(f"zoo: names of more than one case: {', '.join(twice)}")
     return [
@@ -214,6 +214,10 @@ def chosen(arguments: argparse.Namespace) -> list[Case]:
         and arguments.form in {"", case.form}
         and arguments.code in {"", case.expected.code if case.expected else "healthy"}
     ]
+
+
+def _names() -> Counter[tuple[str, str]]:
+    return Counter((case.family, case.name) for case in CASES)
 
 
 def main() -> int:

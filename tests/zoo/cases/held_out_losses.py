@@ -247,7 +247,7 @@ def mask_with_a_channel_too_many() -> Built:
 
 
 @faulty(Expected("constant-target", name="target"), "told")
-def every_pixel_is_background() -> Built:
+def every_pixel_of_the_masks_is_background() -> Built:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1))
     return Built(model, (torch.randn(4, 3, 8, 8),), torch.zeros(4, 8, 8, dtype=torch.int64), "cross_entropy")
 

@@ -206,7 +206,9 @@ class Wrapped(nn.Module):
 @faulty(Expected("detached-graph", op="aten::detach", line="hidden.detach()"), "none", "trace")
 def llama_with_a_detached_layer() -> Built:
     model = small_llama()
-    model.model.layers[1] = Wrapped(model.model.layers[1], lambda hidden: hidden.detach())
+    layers = model.get_submodule("model.layers")
+    assert isinstance(layers, nn.ModuleList)
+    layers[1] = Wrapped(layers[1], lambda hidden: hidden.detach())
     model.lm_head.weight = nn.Parameter(torch.randn(WORDS, 32) * 0.02)
     tokens = words(4, 13)
     suffers = ("body.model.layers.0.self_attn.q_proj.weight", "body.model.embed_tokens.weight")
@@ -250,7 +252,7 @@ def _sums_to_one(output: torch.Tensor) -> bool:
 def t5_attention_with_huge_queries() -> Built:
     model = small_t5()
     with torch.no_grad():
-        model.encoder.block[0].layer[0].SelfAttention.q.weight.mul_(4000.0)
+        model.get_parameter("encoder.block.0.layer.0.SelfAttention.q.weight").mul_(4000.0)
     return Built(Translating(model), (words(), words(4, 7)), words(4, 7).flatten(), "cross_entropy")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
@@ -118,19 +120,37 @@ def convolutions_drawn_from_a_unit_normal() -> Built:
 class TinyHalfLoss(nn.Module):
     """Half precision without loss scaling: gradients are below the smallest number."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight: float) -> None:
         super().__init__()
+        self.weight = weight
         self.body = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16)).half()
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return ((self.body(x) - y).square() * 1e-4).mean()
+        return ((self.body(x) - y).square() * self.weight).mean()
+
+
+def _underflowing(weight: float, zero_share: float) -> Built:
+    """Built so that at least this share of the first layer's gradient is zero, and is not in single precision."""
+    x, y = torch.randn(128, 32).half(), torch.randn(128, 16).half()
+    built = Built(TinyHalfLoss(weight), (x, y), None, "model")
+    single = Built(copy.deepcopy(built.model).float(), (x.float(), y.float()), None, "model")
+
+    def shown() -> bool:
+        half, full = (gradients(each)["body.0.weight"] for each in (built, single))
+        return float((half == 0).float().mean()) >= zero_share and bool((full != 0).float().mean() > 0.9)
+
+    built.shown = shown
+    return built
 
 
 @faulty(Expected("gradient-underflow"), "told")
 def half_precision_and_a_tiny_loss_weight() -> Built:
-    built = Built(TinyHalfLoss(), (torch.randn(128, 32).half(), torch.randn(128, 16).half()), None, "model")
-    built.shown = lambda: float((gradients(built)["body.0.weight"] == 0).float().mean()) > 0.3
-    return built
+    return _underflowing(8e-5, 0.25)
+
+
+@faulty(Expected("gradient-underflow", op="aten::mul", line="* self.weight"), "told")
+def half_precision_and_a_loss_weight_that_leaves_nothing() -> Built:
+    return _underflowing(4e-5, 1.0)
 
 
 class CosineOfNearlyNothing(nn.Module):
