@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gradclinic.v1 import diagnosis_pb2
 from hostile.hostile_archives import Stateful, with_code
 
 if TYPE_CHECKING:
@@ -113,6 +114,30 @@ def test_an_error_message_without_end_is_cut(patient: Patient) -> None:
     reason, message = patient.failure(with_code(*lines))
     assert reason in {"FORWARD_ERROR", "BAD_ARCHIVE", "INTERNAL"}
     assert len(message) < 100_000
+
+
+CALLS_ITSELF = ["place = self.forward(x)"]
+
+
+def test_a_model_that_calls_itself_is_told(patient: Patient) -> None:
+    reason, message = patient.failure(with_code(*CALLS_ITSELF))
+    assert reason in {"BAD_ARCHIVE", "FORWARD_ERROR", "EXECUTOR_CRASHED"}, message
+
+
+@pytest.mark.parametrize("count", [3_000, 100_000])
+def test_a_graph_of_many_sites_ends(patient: Patient, count: int) -> None:
+    diagnosis = patient.diagnose(with_code(*["place = torch.add(place, 1)"] * count), timeout_seconds=15)
+    if not diagnosis.HasField("result"):
+        assert diagnosis_pb2.FailureReason.Name(diagnosis.failure.reason) in {
+            *("FAILURE_REASON_TIMED_OUT", "FAILURE_REASON_OUT_OF_MEMORY", "FAILURE_REASON_EXECUTOR_CRASHED")
+        }, diagnosis.failure
+    assert diagnosis.ByteSize() < 4 * 2**20
+
+
+def test_a_loop_of_many_turns_ends(patient: Patient) -> None:
+    lines = ["for i in range(3000000):", "  place = torch.add(place, 1)"]
+    reason, message = patient.failure(with_code(*lines), timeout_seconds=5)
+    assert reason in {"TIMED_OUT", "OUT_OF_MEMORY"}, message
 
 
 def test_no_process_and_no_file_is_left(patient: Patient) -> None:
