@@ -145,7 +145,7 @@ def _underflowing(weight: float, zero_share: float) -> Built:
 
 @faulty(Expected("gradient-underflow"), "told")
 def half_precision_and_a_tiny_loss_weight() -> Built:
-    return _underflowing(8e-5, 0.25)
+    return _underflowing(8e-5, 0.2)
 
 
 @faulty(Expected("gradient-underflow", op="aten::mul", line="* self.weight"), "told")
