@@ -57,7 +57,7 @@ class Request:
         compiled = (
             torch.jit.script(model)
             if self.form == "script"
-            else torch.jit.trace(model, self.arguments, check_trace=False, strict=False)
+            else torch.jit.trace(model, copy.deepcopy(self.arguments), check_trace=False, strict=False)
         )
         torch.jit.save(compiled, folder / "model")
         save_file(named_tensors(self.arguments), folder / "inputs")
@@ -83,7 +83,11 @@ def named_tensors(arguments: object, name: str = "") -> dict[str, torch.Tensor]:
         return {name: torch.tensor(arguments)}
     else:
         return {}
-    return {key: each for part, below in parts for key, each in named_tensors(below, f"{name}.{part}" if name else part).items()}
+    return {
+        key: each
+        for part, below in parts
+        for key, each in named_tensors(below, f"{name}.{part}" if name else part).items()
+    }
 
 
 def measured(request: Request) -> Measurements:
@@ -141,8 +145,13 @@ def compared(request: Request, *, rel: float = 1e-4) -> Measurements:
     assert found.loss.error == ""
     assert found.loss.backward_error == ""
     assert {
-        each.name: each.gradient.rms if each.gradient is not None else None for each in found.parameters if each.requires_grad
-    } == {name: value if value is None else pytest.approx(value, rel=rel, abs=1e-12, nan_ok=True) for name, value in gradients.items()}
+        each.name: each.gradient.rms if each.gradient is not None else None
+        for each in found.parameters
+        if each.requires_grad
+    } == {
+        name: value if value is None else pytest.approx(value, rel=rel, abs=1e-12, nan_ok=True)
+        for name, value in gradients.items()
+    }
     assert {each.name for each in found.parameters if each.status is GradientStatus.MISSING} == {
         name for name, value in gradients.items() if value is None
     }

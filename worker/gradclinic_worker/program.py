@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_inline, program_lines
+from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_autocast, program_inline, program_lines
 from gradclinic_worker.loss_ops import LOSS_OPS
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def prepare(
     """
     start = time.perf_counter()
     inlined = program_inline.inline(module)
+    program_autocast.apply(inlined)
     inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
     walk = dataflow.Walk(inlined, module, arguments)
     walk.run()

@@ -202,7 +202,8 @@ def _others_changed(before: Outputs, after: Outputs, dimension: int) -> tuple[tu
     for one, other in zip(before, after, strict=True):
         if one.shape != other.shape:
             raise ValueError("the output has another shape")
-        moved = torch.nan_to_num((one.double() - other.double()).abs())
+        wide = torch.complex128 if one.is_complex() else torch.float64
+        moved = torch.nan_to_num((one.to(wide) - other.to(wide)).abs())
         by_sample = moved.movedim(dimension, 0).reshape(one.shape[dimension], -1).amax(1)
         limit = max(CHANGE_SHARE * float(by_sample.max()), OUTPUT_SHARE * float(torch.nan_to_num(one).abs().max()))
         by_sample[CHANGED_SAMPLE] = 0.0

@@ -85,18 +85,19 @@ class Gauge:
 
 
 def measure(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -> Row:
-    """Statistics of a real tensor, read back at once.
+    """Statistics of a tensor, read back at once.
 
     Args:
-        tensor: Of any shape, layout strided; integers and flags are taken as numbers.
+        tensor: Of any shape, layout strided; integers and flags are taken as numbers, a complex number as two.
         sample: Gets a strided sample of the elements appended.
     """
     if tensor.is_cuda:
         return _row(measure_on_device(tensor, sample=sample).tolist())
+    tensor = _real(tensor)
     count = tensor.numel()
     if not count:
         return EMPTY_ROW
-    if count <= CHUNK_ELEMENTS and tensor.is_contiguous() and not tensor.is_complex():
+    if count <= CHUNK_ELEMENTS and tensor.is_contiguous():
         return _measure_piece(tensor.detach().view(-1), count, sample)
     weight, parts = _pieces(tensor, CHUNK_ELEMENTS)
     nonfinite, zeros, total, squares, low, high = 0.0, 0.0, 0.0, 0.0, math.inf, -math.inf
@@ -112,6 +113,7 @@ def measure(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -
 
 def measure_on_device(tensor: torch.Tensor, *, sample: list[torch.Tensor] | None = None) -> torch.Tensor:
     """The same without waiting for the device: a tensor ``[7]`` there, float64."""
+    tensor = _real(tensor)
     if not tensor.numel():
         return torch.tensor(EMPTY_ROW, dtype=torch.float64, device=tensor.device)
     weight, pieces = _pieces(tensor, DEVICE_CHUNK_ELEMENTS)
@@ -219,11 +221,14 @@ def _wide_moments(piece: torch.Tensor, largest: float) -> tuple[float, float]:
     return total, min(squares * largest * largest, torch.finfo(torch.float64).max)
 
 
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """Real and imaginary parts side by side."""
+    return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
+
+
 def _pieces(tensor: torch.Tensor, size: int) -> tuple[int, Iterator[torch.Tensor]]:
     """1-D pieces that hold each element of a tensor, and how often each of them counts."""
     tensor = tensor.detach()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
     weight = 1
     if not tensor.is_contiguous():
         # An expanded dimension holds the same elements over and over.
