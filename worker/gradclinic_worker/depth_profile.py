@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gradclinic_worker.paths import gradient_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gradclinic_worker.measurements import Parameter, Site
     from gradclinic_worker.paths import Paths
@@ -22,6 +22,10 @@ FEWEST_STEPS = 4
 LARGEST_STEP_SHARE = 0.5
 # Gradient that fell by this many bits in a regular way and then is exactly zero has underflowed.
 UNDERFLOW_BITS = 40
+# Of more layers than this not each is tried as the first of a stack.
+MAX_STARTS = 32
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +94,99 @@ class DepthProfile:
 
 def depth_profile(paths: Paths, start: Site) -> DepthProfile | None:
     """The profile from ``start`` to the loss; None where no gradient arrives or nothing was measured."""
-    way = paths.toward_loss(start)
-    measured = [site for site in way if gradient_norm(site) > 0]
-    if len(measured) < 2 or any(site.gradient and site.gradient.nonfinite for site in measured):  # noqa: PLR2004 - a change needs two ends
+    known = paths.once(_places)
+    way = [known[site.index] for site in paths.toward_loss(start)]
+    measured = [place for place in way if place.norm is not None]
+    if len(measured) < 2 or any(place.is_broken for place in measured):  # noqa: PLR2004 - a change needs two ends
         return None
-    norms = {site.index: math.log2(gradient_norm(site)) for site in measured}
-    weights = {parameter.name: parameter for parameter in paths.measurements.parameters if len(parameter.shape) > 1}
-    layers = []
-    starved = 0
-    for site in way:
-        names = [name for name in weights_of(paths, site) if name in weights]
-        if names and site.index in norms:
-            layers.append(Layer(site, weights[names[0]], norms[site.index]))
-        elif names and not layers:
-            starved += 1
-    bits = {later.index: norms[later.index] - norms[earlier.index] for earlier, later in pairwise(measured)}
-    merges = [
-        norms[site.index] for site in measured[1:] if sum(each.requires_grad for each in paths.operands(site)) > 1
+    norms = [place.norm or 0.0 for place in measured]
+    layers = [
+        Layer(place.site, place.weight, place.norm) for place in measured if place.weight and place.norm is not None
     ]
-    decay = norms[measured[-1].index] - (layers[0].norm if layers else norms[measured[0].index])
+    starved = 0
+    for place in way:
+        if place.weight and place.norm is not None:
+            break
+        starved += place.weight is not None
+    bits = {place.site.index: later - norm for place, norm, later in zip(measured[1:], norms, norms[1:], strict=False)}
+    merges = [place.norm or 0.0 for place in measured[1:] if place.is_merge]
+    decay = norms[-1] - (layers[0].norm if layers else norms[0])
     joined = (*(layer.norm for layer in layers[:1]), *merges)
     return DepthProfile(tuple(layers), bits, decay, starved, joined)
+
+
+def first_found(starts: Sequence[Site], look: Callable[[Site], _Found | None]) -> Iterator[_Found]:
+    """What is seen from some of the starts, in their order.
+
+    Of very many not each is tried: where something is seen, also those that were left out before it.
+    """
+    step = max(1, -(-len(starts) // MAX_STARTS))
+    left_out: Sequence[Site] = ()
+    for first in range(0, len(starts), step):
+        found = look(starts[first])
+        if found is not None:
+            yield next((earlier for start in left_out if (earlier := look(start)) is not None), found)
+        left_out = starts[first + 1 : first + step]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a profile needs of one site.
+
+    Attributes:
+        norm: L2 norm of the gradient that arrives, as log2; None where none does.
+        weight: That it multiplies by.
+        is_merge: Ways that need a gradient join here.
+        is_broken: Its gradient is not finite.
+    """
+
+    site: Site
+    norm: float | None
+    weight: Parameter | None
+    is_merge: bool
+    is_broken: bool
+
+
+def _places(paths: Paths) -> dict[int, _Place]:
+    weights = {parameter.name: parameter for parameter in paths.measurements.parameters if len(parameter.shape) > 1}
+    found = {}
+    for site in paths.sites.values():
+        norm = gradient_norm(site)
+        found[site.index] = _Place(
+            site,
+            math.log2(norm) if norm > 0 else None,
+            next((weights[name] for name in weights_of(paths, site) if name in weights), None),
+            sum(each.requires_grad for each in paths.operands(site)) > 1,
+            site.gradient is not None and bool(site.gradient.nonfinite),
+        )
+    return found
+
+
+def change_bits(paths: Paths, start: Site) -> float:
+    """At most this many factors of two does the gradient lose or gain from the loss to any layer on the way; cheap."""
+    return paths.once(_changes).get(start.index, math.inf)
+
+
+def _changes(paths: Paths) -> dict[int, float]:
+    """By site: how far the gradient at the end of its way is from the smallest or largest along it; not in loops."""
+    found: dict[int, tuple[float, float, float] | None] = {}  # at the end, smallest, largest, as log2
+    for start in entry_layers(paths):
+        way: dict[int, Site] = {}
+        site: Site | None = start
+        while site is not None and site.index not in found and site.index not in way:
+            way[site.index] = site
+            site = paths.onward(site)
+        behind: tuple[float, float, float] | None = (math.nan, math.inf, -math.inf)
+        if site is not None:
+            behind = None if site.index in way else found[site.index]
+        for index, each in reversed(way.items()):
+            norm = gradient_norm(each)
+            if behind is not None and norm > 0 and math.isfinite(norm):
+                end, low, high = behind
+                bits = math.log2(norm)
+                behind = (bits if math.isnan(end) else end, min(low, bits), max(high, bits))
+            found[index] = behind
+    return {index: max(each[2] - each[0], each[0] - each[1]) for index, each in found.items() if each is not None}
 
 
 def relative_gradient(parameter: Parameter) -> float:

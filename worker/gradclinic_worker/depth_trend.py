@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_profile import DepthProfile, depth_profile, entry_layers
+from gradclinic_worker.depth_profile import DepthProfile, change_bits, depth_profile, entry_layers, first_found
 from gradclinic_worker.op_kinds import STEEPEST_SLOPE, plain
 from gradclinic_worker.paths import Paths
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The gradient's own decay must be at least this share of the disadvantage of the early weights.
 DECAY_SHARE = 0.5
+# No trend is told whose gradient changes by less than this.
+LEAST_BITS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,20 @@ def _trends(measurements: Measurements, judge: Callable[[DepthProfile], float]) 
     paths = Paths(measurements)
     found: list[Trend] = []
     told: set[int] = set()
-    for start in entry_layers(paths):
+
+    def look(start: Site) -> Trend | None:
+        if start.index in told or change_bits(paths, start) < LEAST_BITS:
+            return None
         profile = depth_profile(paths, start)
-        if profile is None or not profile.layers or start.index in told or not profile.is_exponential:
-            continue
+        if profile is None or not profile.layers or not profile.is_exponential:
+            return None
         bits = judge(profile)
         layers = {layer.site.index for layer in profile.layers}
-        if bits and not layers & told:
-            told |= layers
-            found.append(_trend(paths, start, profile, bits))
+        return _trend(paths, start, profile, bits) if bits and not layers & told else None
+
+    for trend in first_found(entry_layers(paths), look):
+        told |= {layer.site.index for layer in trend.profile.layers}
+        found.append(trend)
     return found
 
 

@@ -45,6 +45,10 @@ class Layer:
 
 def layers(paths: Paths) -> dict[int, Layer]:
     """The layers that ran, by site, in the order of the program."""
+    return paths.once(_layers)
+
+
+def _layers(paths: Paths) -> dict[int, Layer]:
     weights = {parameter.name: parameter for parameter in paths.measurements.parameters if len(parameter.shape) > 1}
     found: dict[int, Layer] = {}
     for site in paths.sites.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ SINGULAR_BACKWARD = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def plain(op: str) -> str:
     """The operator without the trailing underscore of its in-place spelling."""
     return op[:-1] if op.endswith("_") and not op.endswith("__") else op

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gradclinic_worker.op_kinds import SHAPE_ONLY, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from gradclinic_worker.measurements import GradientStatus, Measurements, Parameter, Site, Statistics
+
+_Found = TypeVar("_Found")
 
 
 class Paths:
@@ -20,15 +22,12 @@ class Paths:
     """
 
     def __init__(self, measurements: Measurements) -> None:
-        self.sites = {site.index: site for site in measurements.sites if site.calls}
+        known = _graph(measurements)
         self.measurements = measurements
-        self.lasting = _lasting(measurements)
-        self._readers: dict[int, list[int]] = defaultdict(list)
-        for site in self.sites.values():
-            for operand in self.operands(site):
-                self._readers[operand.index].append(site.index)
-        self.outputs = frozenset(index for index in measurements.loss.outputs if index in self.sites)
-        self._to_loss = self._reach(self.outputs, lambda site: [operand.index for operand in self.operands(site)])
+        self.sites = known.sites
+        self.lasting = known.lasting
+        self.outputs = known.outputs
+        self._known = known
 
     def base(self, atom: int | str) -> int | str:
         """What a value is a view of (itself if it is none): a site, or `parameter:NAME` and the like."""
@@ -42,13 +41,17 @@ class Paths:
 
     def operands(self, site: Site) -> list[Site]:
         """The sites that ran and whose values ``site`` depends on directly."""
-        if plain(site.op) in SHAPE_ONLY:
-            return []
-        return [self.sites[index] for index in site.operands if index in self.sites and index != site.index]
+        return self._known.operands.get(site.index, [])
 
     def readers(self, site: Site) -> list[Site]:
         """The sites that ran and whose values depend directly on that of ``site``."""
-        return [self.sites[index] for index in self._readers[site.index]]
+        return self._known.readers.get(site.index, [])
+
+    def once(self, compute: Callable[[Paths], _Found]) -> _Found:
+        """What a function says about this run; it is asked once, whoever wants to know."""
+        if compute not in self._known.answers:
+            self._known.answers[compute] = compute(self)
+        return cast("_Found", self._known.answers[compute])
 
     def first_readers(self, parameter: Parameter) -> list[Site]:
         """The sites that ran and read ``parameter`` itself."""
@@ -60,17 +63,15 @@ class Paths:
 
     def reaches_loss(self, site: Site) -> bool:
         """Whether the loss depends on the value of ``site``, differentiably or not."""
-        return site.index in self._to_loss
+        return site.index in self._known.to_loss
 
     def upstream(self, *sites: Site) -> frozenset[int]:
         """Indices of ``sites`` and of all that their values depend on."""
-        return self._reach(
-            (site.index for site in sites), lambda site: [operand.index for operand in self.operands(site)]
-        )
+        return _reach((site.index for site in sites), self._known.operands)
 
     def downstream(self, *sites: Site) -> frozenset[int]:
         """Indices of ``sites`` and of all whose values depend on theirs."""
-        return self._reach((site.index for site in sites), lambda site: self._readers[site.index])
+        return _reach((site.index for site in sites), self._known.readers)
 
     def cuts(self, parameter: Parameter) -> list[Site]:
         """The first op on each way from ``parameter`` to the loss whose result does not require a gradient."""
@@ -106,10 +107,7 @@ class Paths:
 
     def parameters_only_through(self, site: Site) -> tuple[str, ...]:
         """Names of the trainable parameters all of whose ways to the loss lead through ``site``."""
-        around = self._reach(
-            (index for index in self.outputs if index != site.index),
-            lambda each: [operand.index for operand in self.operands(each) if operand.index != site.index],
-        )
+        around = _reach((i for i in self.outputs if i != site.index), self._known.operands, without=site.index)
         beside = {name for index in around for name in self.sites[index].parameters if self.sites[index].requires_grad}
         return tuple(
             parameter.name
@@ -122,16 +120,30 @@ class Paths:
         way = [site]
         seen = {site.index}
         while way[-1].index not in self.outputs:
-            onward = [
-                reader
-                for reader in self.readers(way[-1])
-                if reader.index not in seen and reader.requires_grad and self.reaches_loss(reader)
-            ]
-            if not onward:
+            onward = self.onward(way[-1])
+            if onward is not None and onward.index in seen:  # round a loop
+                onward = self._strongest(way[-1], seen)
+            if onward is None:
                 break
-            way.append(max(onward, key=gradient_norm))
-            seen.add(way[-1].index)
+            way.append(onward)
+            seen.add(onward.index)
         return way
+
+    def onward(self, site: Site) -> Site | None:
+        """The reader from which most of a site's gradient comes; None at the loss."""
+        if site.index in self.outputs:
+            return None
+        if site.index not in self._known.onward:
+            self._known.onward[site.index] = self._strongest(site, {site.index})
+        return self._known.onward[site.index]
+
+    def _strongest(self, site: Site, seen: set[int]) -> Site | None:
+        readers = [
+            reader
+            for reader in self.readers(site)
+            if reader.index not in seen and reader.requires_grad and self.reaches_loss(reader)
+        ]
+        return max(readers, key=gradient_norm, default=None)
 
     def _frontier(self, parameter: Parameter, passes: Callable[[Site], bool]) -> list[Site]:
         frontier: dict[int, Site] = {}
@@ -148,15 +160,63 @@ class Paths:
                 frontier[site.index] = site
         return [frontier[index] for index in sorted(frontier)]
 
-    def _reach(self, start: Iterable[int], onward: Callable[[Site], list[int]]) -> frozenset[int]:
-        seen: set[int] = set()
-        waiting = list(start)
-        while waiting:
-            index = waiting.pop()
-            if index not in seen:
-                seen.add(index)
-                waiting.extend(onward(self.sites[index]))
-        return frozenset(seen)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Graph:
+    """What all `Paths` of one run share.
+
+    Attributes:
+        sites: Those that ran, by index.
+        operands: Of each of them; readers likewise.
+        to_loss: Those on which the loss depends.
+        onward: The strongest reader of a site, as far as somebody asked.
+        answers: Of functions that were asked about this run.
+    """
+
+    measurements: Measurements
+    sites: dict[int, Site]
+    lasting: dict[str, Statistics]
+    outputs: frozenset[int]
+    operands: dict[int, list[Site]]
+    readers: dict[int, list[Site]]
+    to_loss: frozenset[int]
+    onward: dict[int, Site | None] = field(default_factory=dict)
+    answers: dict[object, object] = field(default_factory=dict)
+
+
+# Each rule looks at the same run: its graph is built once.
+_latest: list[_Graph] = []
+
+
+def _graph(measurements: Measurements) -> _Graph:
+    for known in _latest:
+        if known.measurements is measurements:
+            return known
+    sites = {site.index: site for site in measurements.sites if site.calls}
+    operands: dict[int, list[Site]] = {}
+    readers: dict[int, list[Site]] = {}
+    for site in sites.values():
+        if plain(site.op) in SHAPE_ONLY:
+            continue
+        operands[site.index] = [sites[i] for i in site.operands if i in sites and i != site.index]
+        for operand in operands[site.index]:
+            readers.setdefault(operand.index, []).append(site)
+    outputs = frozenset(index for index in measurements.loss.outputs if index in sites)
+    known = _Graph(measurements, sites, _lasting(measurements), outputs, operands, readers, _reach(outputs, operands))
+    _latest[:] = [known]
+    return known
+
+
+def _reach(start: Iterable[int], onward: Mapping[int, list[Site]], *, without: int | None = None) -> frozenset[int]:
+    """The indices that one gets to, those of the start included, never through one of them."""
+    seen: set[int] = set()
+    waiting = list(start)
+    while waiting:
+        index = waiting.pop()
+        if index not in seen:
+            seen.add(index)
+            waiting += [site.index for site in onward.get(index, ()) if site.index != without]
+    return frozenset(seen)
 
 
 def _lasting(measurements: Measurements) -> dict[str, Statistics]:

@@ -50,6 +50,11 @@ class Scale:
         return not LEAST_USUAL_GAIN <= self.found <= LARGEST_USUAL_GAIN
 
 
+def is_any_unusual(paths: Paths) -> bool:
+    """Whether any layer at all has weights as no usual initialisation gives them."""
+    return any(not LEAST_USUAL_GAIN <= _gain(layer) <= LARGEST_USUAL_GAIN for layer in layers(paths).values())
+
+
 def scale_along(paths: Paths, way: Sequence[Site]) -> Scale | None:
     """The scale of the weights along a way; None where too few layers have a weight of their own."""
     known = layers(paths)

@@ -32,6 +32,10 @@ class Stop:
 
 def zero_stops(paths: Paths) -> list[Stop]:
     """All of them that starve a parameter, in execution order."""
+    return paths.once(_zero_stops)
+
+
+def _zero_stops(paths: Paths) -> list[Stop]:
     starved = {p.name for p in paths.measurements.parameters if p.status is GradientStatus.ZERO}
     if not starved:
         return []
@@ -84,7 +88,8 @@ def _starved_before(paths: Paths, operand: int | str, starved: set[str]) -> tupl
         site = paths.sites.get(atom)
         if site is not None and site.requires_grad and (site.is_view or _gets_only_zero(site)):
             waiting += operands_of(site)
-    return tuple(p.name for p in paths.measurements.parameters if p.name in found & starved)
+    names = found & starved
+    return tuple(p.name for p in paths.measurements.parameters if p.name in names) if names else ()
 
 
 def _gets_only_zero(site: Site) -> bool:

@@ -32,7 +32,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_profile import FEWEST_STEPS, LARGEST_STEP_SHARE, depth_profile, entry_layers
+from gradclinic_worker.depth_profile import FEWEST_STEPS, LARGEST_STEP_SHARE, depth_profile, entry_layers, first_found
 from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
 from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_worker.finding import Finding
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_worker.measurements import Measurements, Site
 
 LOST_BITS, GROWN_BITS = 17.0, 14.0
 HOPELESS_LOST_BITS, HOPELESS_GROWN_BITS = 24.0, 20.0
@@ -55,18 +55,22 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each stack of layers that no other one shares."""
     paths = Paths(measurements)
     told: set[int] = set()
-    for start in entry_layers(paths) if is_any_unusual(paths) else ():
+
+    def look(start: Site) -> Finding | None:
         if start.index in told:
-            continue
+            return None
         scale = scale_along(paths, paths.toward_loss(start))
         if scale is None or not scale.is_unusual:
-            continue
+            return None
         profile = depth_profile(paths, start)
         back = profile.decay if profile and profile.is_exponential else 0.0
         lost = _lost_bits(scale, back)
-        if lost >= LOST_BITS or -lost >= GROWN_BITS:
-            told.update(layer.site.index for layer in scale.layers)
-            yield _finding(measurements, scale, lost)
+        return _finding(measurements, scale, lost) if lost >= LOST_BITS or -lost >= GROWN_BITS else None
+
+    if is_any_unusual(paths):
+        for finding in first_found(entry_layers(paths), look):
+            told.update(finding.sites)
+            yield finding
 
 
 def _lost_bits(scale: Scale, back: float) -> float:
