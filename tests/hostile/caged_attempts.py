@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import json
 import os
 import platform
@@ -241,7 +242,7 @@ def main() -> None:
     """Try what the command line names."""
     global VICTIM  # noqa: PLW0603 - read by one attempt
     if os.environ.get("TAKE_OWN_USER"):  # also where that user could not read Python's modules
-        own_user.can_take_own_user = lambda code: True  # noqa: ARG005 - the name of the argument counts
+        own_user.can_take_own_user = functools.cache(lambda code: True)  # noqa: ARG005 - the name of the argument counts
     sandbox.prepare()
     with tempfile.NamedTemporaryFile() as victim:
         VICTIM = victim.name

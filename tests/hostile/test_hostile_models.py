@@ -126,7 +126,7 @@ def test_a_model_that_calls_itself_is_told(patient: Patient) -> None:
 
 @pytest.mark.parametrize("count", [3_000, 100_000])
 def test_a_graph_of_many_sites_ends(patient: Patient, count: int) -> None:
-    diagnosis = patient.diagnose(with_code(*["place = torch.add(place, 1)"] * count), timeout_seconds=15)
+    diagnosis = patient.diagnose(with_code(*["place = torch.add(place, 1)"] * count), timeout_seconds=8)
     if not diagnosis.HasField("result"):
         assert diagnosis_pb2.FailureReason.Name(diagnosis.failure.reason) in {
             *("FAILURE_REASON_TIMED_OUT", "FAILURE_REASON_OUT_OF_MEMORY", "FAILURE_REASON_EXECUTOR_CRASHED")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Above what distributions and container runtimes give out, and below the largest number; a process id fits in.
 FIRST_UID = 0x70000000
@@ -22,7 +19,8 @@ _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def can_take_own_user(code: Iterable[Path]) -> bool:
+@functools.cache  # asked in the zygote, for all executors
+def can_take_own_user(code: tuple[Path, ...]) -> bool:
     """Whether this process may become another user, and that one could still read the code in some directories."""
     if os.geteuid() != 0 or not _maps_all_users():
         return False
