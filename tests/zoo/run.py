@@ -227,7 +227,9 @@ def main() -> int:
     parser.add_argument("--family", default="", metavar="TEXT", help="only cases of files whose name contains this")
     parser.add_argument("--code", default="", help="only cases that expect this code, or `healthy`")
     parser.add_argument("--form", default="", choices=("", "script", "trace"), help="only this form")
-    parser.add_argument("--depth", default="standard", choices=DEPTHS, help="how deep (default: standard, the default of the service)")
+    parser.add_argument(
+        "--depth", default="standard", choices=DEPTHS, help="how deep (default: standard, the default of the service)"
+    )
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help=f"default: {RESULTS}")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # tracing and old modules of torch say a lot about the models, nothing about us
