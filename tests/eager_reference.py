@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gradclinic.tensors import is_numbers
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker import analysis, criterion, probe, report
 from gradclinic_worker.measurements import GradientStatus
@@ -75,12 +76,12 @@ def named_tensors(arguments: object, name: str = "") -> dict[str, torch.Tensor]:
     """Arguments of forward as a client names them; None is left out."""
     if isinstance(arguments, torch.Tensor):
         return {name: arguments.detach().clone().contiguous()}
+    if isinstance(arguments, (bool, int, float)) or (isinstance(arguments, list) and is_numbers(arguments)):
+        return {name: torch.tensor(arguments)}
     if isinstance(arguments, dict):
         parts = [(str(key), part) for key, part in arguments.items()]
     elif isinstance(arguments, (tuple, list)):
         parts = [(str(place), part) for place, part in enumerate(arguments)]
-    elif isinstance(arguments, (bool, int, float)):
-        return {name: torch.tensor(arguments)}
     else:
         return {}
     return {
@@ -149,7 +150,7 @@ def compared(request: Request, *, rel: float = 1e-4) -> Measurements:
         for each in found.parameters
         if each.requires_grad
     } == {
-        name: value if value is None else pytest.approx(value, rel=rel, abs=1e-12, nan_ok=True)
+        name: value if value is None else pytest.approx(value, rel=rel, abs=1e-7, nan_ok=True)
         for name, value in gradients.items()
     }
     assert {each.name for each in found.parameters if each.status is GradientStatus.MISSING} == {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import resource
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import archive, criterion, feed, further_runs, observe, program, report, rules
+from gradclinic_worker import archive, criterion, feed, further_runs, observe, program, randomness, report, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,6 +122,7 @@ def measure(
     prepared = program.prepare(module, named, archive_path=files[executor_pb2.ATTACHMENT_MODEL])
     subject = observe.Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
     found = observe.observe(subject, entered=entered)
+    found = replace(found, notes=(*found.notes, *randomness.note(found, spec.seed)))
     sources = further_runs.Sources(
         model=lambda: archive.load(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model"),
         inputs=lambda: feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs"),

@@ -122,20 +122,41 @@ def _fit(value: Tree, kind: torch._C.JitType, name: str) -> object:
     if isinstance(value, torch.Tensor):
         if described in {"int", "float", "bool", "number"}:
             return _scalar(value, described, name)
+        if isinstance(kind, torch.ListType) and value.dim() and str(kind.getElementType()) != "Tensor":
+            return [_fit(part, kind.getElementType(), f"{name}.{place}") for place, part in enumerate(value)]
         if described in {"Tensor", "Any"} or described.startswith("Union["):
             return value
         raise _bad("inputs", f"`{name}` is a tensor, but forward takes {described}: name its parts `{name}.KEY`.")
     if isinstance(kind, torch.ListType):
         return [_fit(part, kind.getElementType(), f"{name}.{key}") for key, part in _in_order(value, name)]
     if isinstance(kind, torch.TupleType):
-        kinds = kind.elements()
-        parts = _in_order(value, name)
-        if len(parts) != len(kinds):
-            raise _bad("inputs", f"`{name}` has {len(parts)} part(s), but forward takes {described}.")
-        return tuple(_fit(part, each, f"{name}.{key}") for (key, part), each in zip(parts, kinds, strict=True))
+        return _fit_tuple(value, kind, name)
     if isinstance(kind, torch.DictType):
-        return {key: _fit(part, kind.getValueType(), f"{name}.{key}") for key, part in value.items()}
+        return {
+            _key(key, kind.getKeyType(), name): _fit(part, kind.getValueType(), f"{name}.{key}")
+            for key, part in value.items()
+        }
     raise _bad("inputs", f"`{name}` has parts, but forward takes {described} there.")
+
+
+def _fit_tuple(value: dict[str, Tree], kind: torch.TupleType, name: str) -> tuple[object, ...]:
+    """Optional parts may be missing."""
+    kinds = kind.elements()
+    required = {str(place) for place, each in enumerate(kinds) if not isinstance(each, torch.OptionalType)}
+    if not required <= set(value) <= {str(place) for place in range(len(kinds))}:
+        raise _bad("inputs", f"`{name}` has {len(value)} part(s) ({', '.join(value)}), but forward takes {kind}.")
+    return tuple(
+        _fit(value[str(place)], each, f"{name}.{place}") if str(place) in value else None
+        for place, each in enumerate(kinds)
+    )
+
+
+def _key(key: str, kind: torch._C.JitType, name: str) -> object:
+    """A dict's key as forward has it."""
+    try:
+        return {"int": int, "float": float}.get(str(kind), str)(key)
+    except ValueError as error:
+        raise _bad("inputs", f"`{name}.{key}`: the keys of `{name}` are of type {kind}.") from error
 
 
 def _in_order(value: dict[str, Tree], name: str) -> list[tuple[str, Tree]]:

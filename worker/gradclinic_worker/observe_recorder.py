@@ -158,6 +158,8 @@ class Recorder:
                 self._hook(value, site, tally, known)
         elif value.is_complex():
             tally.unseen = "Its values are complex numbers, which are not measured."
+        if value.is_quantized or known.op.startswith("quantized::"):
+            tally.unseen = "It is quantized, and has no gradient: diagnose the model as it was before."
         if site in self._latest:
             self._latest[site] = value.detach().clone()
 

@@ -1,0 +1,39 @@
+"""Says which operations of a run were random, and that their seed is fixed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from gradclinic_worker.measurements import Measurements, Site
+
+# Arguments of torch's operators that turn randomness off, and at which value.
+_OFF = (("p", 0), ("dropout", 0), ("dropout_p", 0), ("train", False), ("training", False))
+
+
+def note(measurements: Measurements, seed: int) -> tuple[str, ...]:
+    """One sentence where anything random ran."""
+    found = dict.fromkeys(site.op for site in measurements.sites if site.calls and _is_random(site))
+    if not found:
+        return ()
+    return (
+        f"Random operations ran ({', '.join(found)}), with the fixed seed {seed}: the same request gives the same "
+        "result, another seed may give another.",
+    )
+
+
+def _is_random(site: Site) -> bool:
+    return _draws(site.op) and not any(site.constants.get(name, "") == value for name, value in _OFF)
+
+
+@lru_cache(maxsize=4096)
+def _draws(op: str) -> bool:
+    """Whether torch marks an operator as one that draws random numbers."""
+    namespace, _, name = op.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), name, None) if namespace == "aten" else None
+    if packet is None:
+        return False
+    return any(torch.Tag.nondeterministic_seeded in getattr(packet, each).tags for each in packet.overloads())
