@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from google.protobuf import json_format
+
 from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-
 from gradclinic_worker import archive, feed
 from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.loss_calls import LossCall
+from gradclinic_worker.loss_program import LossProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ class Criterion:
         targets: Target tensors by name.
         output: Which output the loss gets: an index or dotted name; "" is the only floating tensor.
         tensor_options: The keyword options that are tensors.
+        program: The loss module, for kind `module`.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Criterion:
     targets: Mapping[str, torch.Tensor] = field(default_factory=dict)
     output: str = ""
     tensor_options: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    program: LossProgram | None = None
     _apply: Callable[[list[torch.Tensor], object], torch.Tensor] = field(default=lambda read, _: read[0], repr=False)
 
     def read(self, output: object) -> list[torch.Tensor]:
@@ -80,7 +83,8 @@ class Criterion:
         except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
-            said = str(error).strip()
+            lines = str(error).strip().splitlines() or [""]
+            said = lines[-1] if "Traceback of TorchScript" in str(error) else "\n".join(lines)
             failure = _loss_error(f"{self._called()} raised: {said}. {self._met(read)}", str(error))
             raise RaisedError(failure, said) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
@@ -127,7 +131,7 @@ def build(
             return _functional(spec, targets, files, device)
         case "module_sha256":
             module = archive.load(files[executor_pb2.ATTACHMENT_LOSS], device=device, field="loss")
-            return _module(module, targets, spec.output)
+            return _module(LossProgram(module, files[executor_pb2.ATTACHMENT_LOSS]), targets, spec.output)
         case "model":
             return Criterion("model", targets=targets, output=spec.output)
         case _:
@@ -160,7 +164,7 @@ def _functional(
     def apply(read: list[torch.Tensor], _: object) -> torch.Tensor:
         return _call(signature, read[0], targets, {**options, **tensor_options})
 
-    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options, apply)
+    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options, _apply=apply)
 
 
 def _call(
@@ -174,16 +178,16 @@ def _call(
     return loss
 
 
-def _module(module: torch.jit.ScriptModule, targets: dict[str, torch.Tensor], selected: str) -> Criterion:
+def _module(module: LossProgram, targets: dict[str, torch.Tensor], selected: str) -> Criterion:
     target: object = targets.get("target") if set(targets) <= {"target"} else targets
 
     def apply(read: list[torch.Tensor], output: object) -> torch.Tensor:
         first = read[0] if selected or len(read) == 1 else output
         arguments = [first] if target is None else [first, target]
-        loss: torch.Tensor = module(*arguments)
+        loss: torch.Tensor = module(*arguments)  # type: ignore[assignment]  # what it gives is checked where it is called
         return loss
 
-    return Criterion("module", targets=targets, output=selected, _apply=apply)
+    return Criterion("module", targets=targets, output=selected, program=module, _apply=apply)
 
 
 def _project(read: list[torch.Tensor], _: object) -> torch.Tensor:

@@ -47,6 +47,8 @@ class Location:
     @classmethod
     def of(cls, site: Site) -> Location:
         """The place of one operation."""
+        if site.in_loss:
+            return cls(name="loss", op=site.op, source=site.source)
         return cls(module=site.module, op=site.op, source=site.source)
 
     def __str__(self) -> str:

@@ -68,7 +68,7 @@ def next_steps(paths: Paths, site: Site, through: Iterable[str] = ()) -> list[Si
     """What is done next with a value, looking through operations that hand it on."""
     passing = HANDING_ON | frozenset(through)
     found: list[Site] = []
-    waiting = paths.readers(site)
+    waiting = list(paths.readers(site))
     seen: set[int] = set()
     while waiting:
         reader = waiting.pop()

@@ -48,8 +48,8 @@ EXPLAINS_ANYWHERE = {
     "zero-input": {"constant-input", "duplicate-samples", "unscaled-input"},
     "flat-loss": {"zero-multiplier"},
 }
-# What is measured before values overflow.
-EXPLAINS_OVERFLOW = frozenset({"poor-initialization"})
+# What is measured before values overflow, or says why the mean of nothing is NaN.
+EXPLAINS_OVERFLOW = frozenset({"poor-initialization", "flat-loss"})
 # What a cause takes over from its symptom.
 CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
 BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward", "overflow-low-precision"})
@@ -77,7 +77,7 @@ def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
     bugs: list[Bug] = []
     for rule in rules:
         try:
-            found.extend(rule.check(measurements))
+            found.extend(rule.check(loss_precedence.seen_by(rule, measurements)))
         except Exception:  # noqa: BLE001 - the boundary around rules: a bug in one is told, the others stand
             bugs.append(Bug(rule.code, traceback.format_exc()))
     paths = Paths(measurements)

@@ -127,6 +127,8 @@ def shape_of(paths: Paths, source: int | str) -> tuple[int, ...] | None:
         return site.shape if site is not None else None
     kind, _, name = source.partition(":")
     measured = paths.measurements
+    if kind == "target":
+        return next((each.shape for each in measured.target if each.name == name), None)
     groups: dict[str, Iterable[Tensor | Parameter]] = {
         "input": measured.inputs,
         "buffer": measured.buffers,

@@ -177,5 +177,6 @@ def _range(paths: Paths, source: int | str) -> tuple[float, float] | None:
             )
         return site.activation.min, site.activation.max
     kind, _, name = source.partition(":")
-    group = paths.measurements.inputs if kind == "input" else paths.measurements.buffers if kind == "buffer" else ()
+    measured = paths.measurements
+    group = {"input": measured.inputs, "buffer": measured.buffers, "target": measured.target}.get(kind, ())
     return next(((each.statistics.min, each.statistics.max) for each in group if each.name == name), None)

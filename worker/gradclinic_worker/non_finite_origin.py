@@ -85,7 +85,7 @@ def _likeliest(makers: list[Site]) -> Site:
 def _valued_operands(paths: Paths, site: Site) -> list[Site]:
     """The operands of ``site``; in place of views that have no statistics of their own, what they are views of."""
     found: list[Site] = []
-    waiting = paths.operands(site)
+    waiting = list(paths.operands(site))
     seen: set[int] = set()
     while waiting:
         operand = waiting.pop()

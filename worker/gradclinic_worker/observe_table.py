@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_worker import loss_program, statistics
 from gradclinic_worker import program as programs
-from gradclinic_worker import statistics
 from gradclinic_worker.dataflow_values import Mapping, Sequence, Value, flow_of, settle
 from gradclinic_worker.measurements import (
     Culprit,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from gradclinic_worker.dataflow_values import Sources
     from gradclinic_worker.observe import Run, Subject
+    from gradclinic_worker.observe_recorder import Recorder
     from gradclinic_worker.program import Program, ProgramSite
     from gradclinic_worker.statistics import Gauge
 
@@ -108,7 +110,7 @@ def measurements(subject: Subject, run: Run) -> Measurements:
         _site(known, tally, summaries, program.sources, reaches_loss=known.index in reaching)
         for known, tally in zip(program.sites, run.recorder.tallies, strict=True)
     )
-    return Measurements(
+    found = Measurements(
         sites=sites,
         parameters=_parameters(subject, run, summaries),
         buffers=_tensors("buffer", dict(program.module.named_buffers()), subject, run, summaries),
@@ -131,11 +133,47 @@ def measurements(subject: Subject, run: Run) -> Measurements:
         terms=tuple(_terms(subject, run)),
         unobserved=(*program.unobserved, *_unseen(sites, run.recorder.tallies)),
     )
+    return replace(found, with_loss=_with_loss(subject, run, found))
+
+
+def _with_loss(subject: Subject, run: Run, found: Measurements) -> Measurements | None:
+    """The model with the operations of its loss module behind it, where that ran."""
+    criterion = subject.criterion.program
+    if criterion is None or criterion.program is None or criterion.recorder is None:
+        return None
+    program, recorder = criterion.program, criterion.recorder
+    gauges = [each for tally in recorder.tallies for each in (tally.activation, tally.gradient) if each is not None]
+    statistics.settle(gauges)
+    summaries = dict(zip(map(id, gauges), statistics.summarise(gauges), strict=True))
+    results = sorted({atom for result in program.results for atom in flow_of(result) if atom >= 0})
+    reaching = programs.reaching(program, results)
+    sites = [
+        _site(known, tally, summaries, program.sources, reaches_loss=known.index in reaching)
+        for known, tally in zip(program.sites, recorder.tallies, strict=True)
+    ]
+    moved = loss_program.mover(found)
+    terms = [
+        replace(
+            term,
+            site=term.site + len(found.sites),
+            prediction=replace(term.prediction, given_by=moved(term.prediction.given_by)),
+            targets=tuple(replace(each, given_by=moved(each.given_by)) for each in term.targets),
+        )
+        for term in _inner_terms(program, recorder, run)
+    ]
+    return replace(loss_program.behind(found, sites, results), terms=(*found.terms, *terms))
 
 
 def _terms(subject: Subject, run: Run) -> Iterable[LossTerm]:
     """The loss functions that were called: those within the model in program order, then the request's own."""
-    recorder, program = run.recorder, subject.program
+    yield from _inner_terms(subject.program, run.recorder, run)
+    if run.call is not None:
+        error = run.raised.said if run.raised is not None else ""
+        yield run.call.measure([run.outputs, *((f"target:{name}",) for name in run.call.targets)], error=error)
+
+
+def _inner_terms(program: Program, recorder: Recorder, run: Run) -> Iterable[LossTerm]:
+    """The loss functions that a program called."""
     calls = [(call, "") for _, call in sorted(recorder.loss_calls.items())]
     if recorder.loss_running is not None:
         calls.append((recorder.loss_running, run.raised.said if run.raised is not None else ""))
@@ -146,9 +184,6 @@ def _terms(subject: Subject, run: Run) -> Iterable[LossTerm]:
             for each in atoms[: 1 + len(call.targets)]
         ]
         yield call.measure(given_by, error=error)
-    if run.call is not None:
-        error = run.raised.said if run.raised is not None else ""
-        yield run.call.measure([run.outputs, *((f"target:{name}",) for name in run.call.targets)], error=error)
 
 
 def _site(

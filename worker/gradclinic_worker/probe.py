@@ -130,6 +130,22 @@ def listening(listener: Listener) -> Iterator[None]:
         _Line.listener = None
 
 
+@contextmanager
+def lent_to(other: Listener) -> Iterator[None]:
+    """Somebody else listens inside: another program runs in between."""
+    before = _Line.listener
+    _Line.listener = other
+    try:
+        yield
+    finally:
+        _Line.listener = before
+
+
+def listener() -> Listener | None:
+    """Who listens now."""
+    return _Line.listener
+
+
 def are_on() -> bool:
     """Whether anybody listens."""
     return _Line.listener is not None

@@ -105,4 +105,4 @@ def _sick() -> Iterator[Measurements]:
     yield run.finish(total, loss=0.0, loss_kind="model", loss_name="")
 
 
-RULE = Rule("flat-loss", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("flat-loss", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)

@@ -25,6 +25,7 @@ Say `dim=-1` (or `dim=1` for classes of images) explicitly.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.batch_dimension import batch_dimensions, batch_size
@@ -96,10 +97,14 @@ def _output_over(paths: Paths, called: LossTerm) -> tuple[Site | None, int]:
     """The softmax that gives a loss its prediction, if it runs over another dimension than the classes."""
     got, output = called.prediction, output_of(paths, called)
     dims = got.log_probability_dims if called.name in OF_LOG_PROBABILITIES else got.probability_dims
-    if called.name not in OF_LOG_PROBABILITIES | OF_LOGITS or not dims or output is None:
+    if (
+        called.name not in OF_LOG_PROBABILITIES | OF_LOGITS
+        or output is None
+        or math.prod(output.shape) != math.prod(got.shape)
+    ):
         return None, -1
     is_free = called.name == "kl_div" or "binary" in called.name
-    if class_dimension(called.name, len(got.shape)) in dims or (is_free and dims != (0,)):
+    if class_dimension(called.name, len(got.shape)) in (*dims, *got.probability_dims) or (is_free and dims != (0,)):
         return None, -1
     if plain(output.op) == "aten::log":
         output = argument(paths, output, 0) or output
