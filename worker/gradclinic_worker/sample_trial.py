@@ -117,6 +117,8 @@ def sample_leak(
     """
     if subject.criterion.kind == "model":
         return None, "The model gives its loss, and no output for each sample."
+    if any(site.op.startswith("quantized::") for site in measurements.sites):
+        return None, "Quantized operations may take their scale from the whole batch."
     inputs = read_inputs()
     try:
         _refuse_unsuited(inputs)
@@ -237,7 +239,7 @@ def _first_mixed(
     trial.run(trial.inputs, one)
     trial.run(changed, other)
     sites = {site.index: site for site in measurements.sites if site.reaches_loss}
-    off_first: set[int] = set()
+    reshapes: dict[int, int] = {}  # for values whose samples are not along the first dimension: what put them there
     for (site, call), sums in one.sums.items():
         theirs = other.sums.get((site, call), [])
         if site not in sites or len(theirs) != len(sums):
@@ -245,11 +247,13 @@ def _first_mixed(
         moved = [_moved(mine, yours) for mine, yours in zip(sums, theirs, strict=True)]
         if not any(bool(each.any()) for each in moved):
             continue
+        arranged = next((reshapes[operand] for operand in sites[site].operands if operand in reshapes), None)
         if not any(_has_place(each, size) for each in moved):
-            arranged = [operand for operand in sites[site].operands if operand in off_first]
-            return site, arranged[0] if arranged else None
-        if plain(sites[site].op) in RESHAPING and not _has_place(moved[0], size):
-            off_first.add(site)
+            return site, arranged
+        if not _has_place(moved[0], size):
+            origin = site if plain(sites[site].op) in RESHAPING else arranged
+            if origin is not None:
+                reshapes[site] = origin
     return None
 
 
