@@ -64,14 +64,14 @@ class Missing(Pair):
 class Plain(Pair):
     """Numbers, flags, texts and lists of numbers."""
 
-    def forward(
+    def forward(  # noqa: PLR0913, PLR0917  # one of each kind
         self,
         x: torch.Tensor,
         times: int,
         rate: float,
-        flag: bool,
+        flag: bool,  # noqa: FBT001  # a model's flag
         sizes: list[int],
-        mode: str = "tanh",  # noqa: FBT001  # a model's flag
+        mode: str = "tanh",
     ) -> torch.Tensor:
         for _ in range(times):
             x = torch.tanh(self.a(x)) if mode == "tanh" else self.b(x)
@@ -104,6 +104,8 @@ class Counting(nn.Module):
         torch.manual_seed(5)
         self.norm = nn.BatchNorm1d(4)
         self.a = nn.Linear(4, 4)
+        self.calls: torch.Tensor
+        self.memory: torch.Tensor
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self.register_buffer("memory", torch.zeros(3, 4))
 
@@ -135,6 +137,7 @@ class Random(Pair):
 class Lookup(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.table: torch.Tensor
         self.register_buffer("table", torch.arange(12).reshape(4, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -144,12 +144,12 @@ class Methods(Pair):
     def only_in_python(self, x: torch.Tensor) -> torch.Tensor:
         return x.cpu().apply_(lambda each: each)
 
-    @torch.jit.ignore
+    @torch.jit.ignore  # type: ignore[untyped-decorator]  # torch gives it no types
     def looks(self, x: torch.Tensor) -> torch.Tensor:
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # torch does not export it by name
             return self.b(self.encode(x))
         return self.b(torch.tanh(self.a(self.looks(x))))
 

@@ -1,6 +1,8 @@
 """Source lines of traced modules, histograms over all calls of a loop, and a rule that raises."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ from torch import nn
 
 from eager_reference import Request, measured, only, sites
 from gradclinic_worker import judgement, report, rules
-from gradclinic_worker.finding import Severity
+from gradclinic_worker.finding import Finding, Severity
+from gradclinic_worker.measurements import Measurements
 from gradclinic_worker.observe_meter import MAX_SAMPLED_CALLS
 from gradclinic_worker.program_source import is_users
 
@@ -41,7 +44,7 @@ def test_a_histogram_spans_all_calls_of_a_loop(rounds: int) -> None:
         assert statistics is not None
         # Each call has its own power of two: every second bucket, at most four calls kept.
         filled = [place for place, count in enumerate(statistics.histogram) if count]
-        steps = {later - earlier for earlier, later in zip(filled, filled[1:], strict=False)}
+        steps = {later - earlier for earlier, later in pairwise(filled)}
         assert 2 <= len(filled) <= MAX_SAMPLED_CALLS
         assert len(steps) == 1
         # Spread over the whole loop, not over its beginning.
@@ -78,7 +81,7 @@ def test_a_traced_module_has_the_line_in_its_forward() -> None:
 def test_a_rule_that_raises_is_reported_and_the_rest_stands() -> None:
     found = measured(Request(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), (x_of(3, 4) * float("nan"),)))
 
-    def raises(_: object) -> list[object]:
+    def raises(_: Measurements) -> Iterable[Finding]:
         raise ZeroDivisionError("a defect")
 
     broken = replace(rules.RULES[0], check=raises)

@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from gradclinic.v1 import diagnosis_pb2
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from gradclinic.v1 import diagnosis_pb2
 from gradclinic_worker.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -116,17 +116,10 @@ def _tree(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tree]:
 
 def _fit(value: Tree, kind: torch._C.JitType, name: str) -> object:
     """Gives a tensor, or a tree of tensors, the form that the schema asks for."""
-    described = str(kind)
     if isinstance(kind, torch.OptionalType):
         return _fit(value, kind.getElementType(), name)
     if isinstance(value, torch.Tensor):
-        if described in {"int", "float", "bool", "number"}:
-            return _scalar(value, described, name)
-        if isinstance(kind, torch.ListType) and value.dim() and str(kind.getElementType()) != "Tensor":
-            return [_fit(part, kind.getElementType(), f"{name}.{place}") for place, part in enumerate(value)]
-        if described in {"Tensor", "Any"} or described.startswith("Union["):
-            return value
-        raise _bad("inputs", f"`{name}` is a tensor, but forward takes {described}: name its parts `{name}.KEY`.")
+        return _fit_tensor(value, kind, name)
     if isinstance(kind, torch.ListType):
         return [_fit(part, kind.getElementType(), f"{name}.{key}") for key, part in _in_order(value, name)]
     if isinstance(kind, torch.TupleType):
@@ -136,7 +129,19 @@ def _fit(value: Tree, kind: torch._C.JitType, name: str) -> object:
             _key(key, kind.getKeyType(), name): _fit(part, kind.getValueType(), f"{name}.{key}")
             for key, part in value.items()
         }
-    raise _bad("inputs", f"`{name}` has parts, but forward takes {described} there.")
+    raise _bad("inputs", f"`{name}` has parts, but forward takes {kind} there.")
+
+
+def _fit_tensor(value: torch.Tensor, kind: torch._C.JitType, name: str) -> object:
+    """A tensor as such, as a number, or as a list of numbers."""
+    described = str(kind)
+    if described in {"int", "float", "bool", "number"}:
+        return _scalar(value, described, name)
+    if isinstance(kind, torch.ListType) and value.dim() and str(kind.getElementType()) != "Tensor":
+        return [_fit(part, kind.getElementType(), f"{name}.{place}") for place, part in enumerate(value)]
+    if described in {"Tensor", "Any"} or described.startswith("Union["):
+        return value
+    raise _bad("inputs", f"`{name}` is a tensor, but forward takes {described}: name its parts `{name}.KEY`.")
 
 
 def _fit_tuple(value: dict[str, Tree], kind: torch.TupleType, name: str) -> tuple[object, ...]:

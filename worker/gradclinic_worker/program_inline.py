@@ -146,8 +146,9 @@ def _inline_forks(graph: torch.Graph) -> None:
     """Runs what is forked at once, in its place; a future then is the value itself, with a future's type."""
     forks = graph.findAllNodes(_FORK, recurse=True)  # type: ignore[attr-defined]  # missing in torch's stubs
     for node in forks:
-        graph.setInsertPoint(node)
-        (value,) = graph.insertGraph(node.g("Subgraph"), list(node.inputs()))  # type: ignore[attr-defined]  # as above
+        # The insert point must not stay at a node that is destroyed.
+        with graph.insert_point_guard(node):
+            (value,) = graph.insertGraph(node.g("Subgraph"), list(node.inputs()))
         _cast(graph, value, node)
     _destroy(forks)
 

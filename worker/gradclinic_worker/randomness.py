@@ -19,10 +19,7 @@ def note(measurements: Measurements, seed: int) -> tuple[str, ...]:
     found = dict.fromkeys(site.op for site in measurements.sites if site.calls and _is_random(site))
     if not found:
         return ()
-    return (
-        f"Random operations ran ({', '.join(found)}), with the fixed seed {seed}: the same request gives the same "
-        "result, another seed may give another.",
-    )
+    return (f"Random operations ran ({', '.join(found)}), with the fixed seed {seed}: the result is always the same.",)
 
 
 def _is_random(site: Site) -> bool:
