@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -20,10 +21,10 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
-def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
+def worker() -> Iterator[RealWorker]:
     """`gradclinic work` with the engine and everything on."""
     command = (str(Path(sys.executable).with_name("gradclinic")), "work")
-    with RealWorker(redis_server.url, "--memory-limit", "1GiB", command=command) as worker:
+    with alone() as url, RealWorker(url, "--memory-limit", "1GiB", command=command) as worker:
         yield worker
 
 
@@ -41,9 +42,17 @@ def unvetted() -> Iterator[Patient]:
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before]).strip(os.pathsep)
     command = (sys.executable, str(Path(__file__).with_name("unvetted_worker.py")))
-    redis = RedisServer()  # of its own: the other worker would take its jobs
-    redis.start()
-    with RealWorker(redis.url, "--memory-limit", "1GiB", command=command) as worker:
+    with alone() as url, RealWorker(url, "--memory-limit", "1GiB", command=command) as worker:
         os.environ["PYTHONPATH"] = before
         yield Patient(worker)
-    redis.remove()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[str]:
+    """A Redis of its own, so that no other worker takes the jobs."""
+    redis = RedisServer()
+    redis.start()
+    try:
+        yield redis.url
+    finally:
+        redis.remove()
