@@ -45,11 +45,12 @@ def test_an_input_of_the_wrong_dtype(client: Client, mlp: nn.Module, dtype: torc
     assert "The parameters are float32: send `0` as float32." in failed.message
 
 
-def test_a_target_of_the_wrong_length(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
-    failed = failure(client, mlp, inputs, target=torch.zeros(31, dtype=torch.int64), loss="cross_entropy")
-    assert "LOSS_ERROR" == failed.reason
-    assert "target" in failed.message
-    assert "[31]" in failed.message
+def test_a_target_of_the_wrong_length_is_a_finding(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    target = torch.zeros(31, dtype=torch.int64)
+    diagnosis = client.diagnose(mlp, inputs, target=target, loss="cross_entropy", wait=30)
+    (finding,) = [finding for finding in diagnosis.findings if finding.severity != "INFO"]
+    assert ("target-mismatch", "target") == (finding.code, finding.location.name)
+    assert "[31]" in finding.explanation
 
 
 def test_a_target_by_an_unknown_name(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Of each tensor at most about this many elements are kept.
 KEPT_ELEMENTS = 65_536
-# Sums of probabilities may be off by this much, for bfloat16's sake.
-SUM_TOLERANCE = 0.02
+# Sums of probabilities may be off by this much: logarithms of clamped ones, and numbers of 16 bits, by more.
+SUM_TOLERANCE, LOOSE_SUM_TOLERANCE = 1e-3, 0.02
 COUNTED_CLASSES = 16
 LARGEST_COUNTED = 1_000_000
 DECILES = 11
@@ -117,12 +117,14 @@ class LossCall:
     def _normalised(self, parts: list[torch.Tensor], *, exponential: bool) -> tuple[int, ...]:
         """Dimensions of more than one element along which it sums to one everywhere."""
         found = []
+        is_loose = exponential or "16" in self.dtype
+        tolerance = LOOSE_SUM_TOLERANCE if is_loose else SUM_TOLERANCE
         for dimension, length in enumerate(self.shape):
             part = parts[min(dimension, len(parts) - 1)] if parts else None
             if part is None or length < 2 or (not exponential and bool((part < 0).any())):  # noqa: PLR2004  # one element sums to itself
                 continue
             sums = (part.exp() if exponential else part).sum(dimension)
-            if bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
+            if bool(((sums - 1).abs() <= tolerance).all()):
                 found.append(dimension)
         return tuple(found)
 

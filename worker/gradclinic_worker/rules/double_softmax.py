@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.input_reading import LAYERS
 from gradclinic_worker.loss_ops import OF_LOGITS, class_dimension
 from gradclinic_worker.loss_reading import origin, output_of, relevant
 from gradclinic_worker.op_kinds import plain
@@ -35,7 +36,7 @@ from gradclinic_worker.paths import Paths
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.squashing import behind_clamps, squashes
 from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.tiny_terms import run_of, term
+from gradclinic_worker.tiny_terms import term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,9 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     for each in relevant(paths):
         output = output_of(paths, each)
         last.add(output.index if output is not None else -1)
-        if each.name in OF_LOGITS and output is not None and (squashes(paths, output) or _is_distribution(each)):
+        if each.name not in OF_LOGITS or output is None:
+            continue
+        if squashes(paths, output) or (plain(output.op) not in LAYERS and _is_distribution(each)):
             told.add(output.index)
             yield _finding(behind_clamps(paths, output), f"`{each.name}`, which applies it itself")
     for site in paths.sites.values():
@@ -107,7 +110,10 @@ def _sick() -> Iterator[Measurements]:
         output = run.op("aten::squeeze", squashed, arguments=((squashed,),))
         called = term(name, output, target={"min": 0.0, "max": 1.0} if "binary" in name else {})
         yield run.finish(output, loss_name=name, terms=(called,))
-    yield run_of(term("cross_entropy", 0, prediction={"min": 0.0, "max": 1.0, "probability_dims": (1,)}))
+    run = TinyRun()  # written by hand
+    output = run.op("aten::mul", run.op("aten::linear", "x", weights=["fc.weight"]))
+    called = term("cross_entropy", output, prediction={"min": 0.0, "max": 1.0, "probability_dims": (1,)})
+    yield run.finish(output, loss_name="cross_entropy", terms=(called,))
 
 
 RULE = Rule("double-softmax", Symptom.LOSS, __doc__, check, _healthy, _sick)

@@ -104,7 +104,9 @@ def _output_over(paths: Paths, called: LossTerm) -> tuple[Site | None, int]:
     ):
         return None, -1
     is_free = called.name == "kl_div" or "binary" in called.name
-    if class_dimension(called.name, len(got.shape)) in (*dims, *got.probability_dims) or (is_free and dims != (0,)):
+    if class_dimension(called.name, len(got.shape)) in (*got.log_probability_dims, *got.probability_dims) or (
+        is_free and dims != (0,)
+    ):
         return None, -1
     if plain(output.op) == "aten::log":
         output = argument(paths, output, 0) or output
