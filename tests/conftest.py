@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+
 from real_redis import RedisServer
 
 if TYPE_CHECKING:

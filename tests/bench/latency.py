@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import torch
-from gradclinic_worker.analysis import analyse
 from safetensors.torch import load_file
 
 from bench.measured import Measured, median
 from bench.models import save_mlp
 from gradclinic import Client
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_worker.analysis import analyse
 from real_stack import RealStack
 
 SETTLE_SECONDS = 0.5  # until the next spare executor is ready and the machine is idle again

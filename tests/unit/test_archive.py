@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic_worker import archive
 from gradclinic_worker.errors import AnalysisError

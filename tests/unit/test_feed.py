@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic_worker import feed
 from gradclinic_worker.errors import AnalysisError
-from safetensors.torch import save_file
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Set as AbstractSet
 
 
 class GradientStatus(enum.Enum):
@@ -85,7 +85,7 @@ class Site:
     parameters: tuple[str, ...]  # parameters that this op reads directly
     buffers: tuple[str, ...]  # buffers that it reads directly
     inputs: tuple[str, ...]  # model inputs that it reads directly
-    reached_by: Set[str]  # parameters whose value this value depends on, directly or not
+    reached_by: AbstractSet[str]  # parameters whose value this value depends on, directly or not
     constants: dict[str, object] = field(
         default_factory=dict
     )  # constant arguments by schema name (int, float, bool, str, None, or a tuple of them)
