@@ -149,9 +149,7 @@ class Methods(Pair):
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # torch does not export it by name
-            return self.b(self.encode(x))
-        return self.b(torch.tanh(self.a(self.looks(x))))
+        return self.b(self.encode(x))
 
 
 class Unused(Pair):

@@ -9,7 +9,7 @@ from gradclinic_worker.op_kinds import plain
 if TYPE_CHECKING:
     from gradclinic_worker.measurements import Site
 
-_BOTH_WAYS = {0: (1,), 1: (0,)}
+_BOTH_WAYS: dict[int, tuple[int, ...]] = {0: (1,), 1: (0,)}
 # For each operator and position of an argument: the positions of those that its derivative is a multiple of.
 FACTORS: dict[str, dict[int, tuple[int, ...]]] = {
     **{

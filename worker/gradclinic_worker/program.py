@@ -10,9 +10,11 @@ import torch
 
 from gradclinic_worker import dataflow, dataflow_values, ops, probe, program_autocast, program_inline, program_lines
 from gradclinic_worker.loss_ops import LOSS_OPS
+from gradclinic_worker.parameter_names import ParameterNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from gradclinic_worker.dataflow import SiteDraft
     from gradclinic_worker.measurements import SourceLine
@@ -45,7 +47,7 @@ class ProgramSite:
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
     inputs: tuple[str, ...]
-    reached_by: frozenset[str]
+    reached_by: AbstractSet[str]
     constants: dict[str, object]
     form: str
     output: int
@@ -136,7 +138,7 @@ def _finish(
     draft: SiteDraft,
     inlined: program_inline.Inlined,
     sources: dataflow_values.Sources,
-    reached_by: frozenset[str],
+    reached_by: AbstractSet[str],
     channels_first: bool,  # noqa: FBT001  # one of the parts of a site
 ) -> ProgramSite:
     op = draft.node.kind()
@@ -166,11 +168,14 @@ def _finish(
     )
 
 
-def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> list[frozenset[str]]:
+def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> list[AbstractSet[str]]:
     """For each site the parameters on which its value depends, through any number of steps."""
-    parameters = [name for kind, name in sources.names if kind == "parameter"]
-    bit = {-1 - i: 1 << parameters.index(name) for i, (kind, name) in enumerate(sources.names) if kind == "parameter"}
-    masks = [sum(bit.get(atom, 0) for atom in draft.reads) for draft in drafts]
+    places = {name: i for i, name in enumerate(name for kind, name in sources.names if kind == "parameter")}
+    bit = {-1 - i: 1 << places[name] for i, (kind, name) in enumerate(sources.names) if kind == "parameter"}
+    masks = [0] * len(drafts)
+    for draft in drafts:
+        for atom in draft.reads:
+            masks[draft.index] |= bit.get(atom, 0)
     changed = True
     while changed:  # once more for each loop that hands a value back
         changed = False
@@ -183,9 +188,7 @@ def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> li
                 masks[draft.index] = mask
                 changed = True
     # Sites in a row mostly share one set.
-    names = {
-        mask: frozenset(name for i, name in enumerate(parameters) if mask >> i & 1) for mask in dict.fromkeys(masks)
-    }
+    names = {mask: ParameterNames(mask, places) for mask in dict.fromkeys(masks)}
     return [names[mask] for mask in masks]
 
 

@@ -160,17 +160,11 @@ def _by_zero(paths: Paths, stop: Stop, held: tuple[int | str, ...]) -> Cause | N
         is_product = origin.kind is Kind.PRODUCT
         return Cause(Why.FACTOR if is_product else Why.NEVER_USED, origin.site, origin, origin.name)
     is_weight = str(paths.base(stop.operand)).startswith(PARAMETER)
-    if origin.kind is Kind.OTHER and (is_weight or _has_own_code(origin)):
-        return None
     was_computed = any(
         isinstance(atom, int) and paths.sites[atom].requires_grad for atom in held if atom in paths.sites
     )
+    # What was learnt and came out as zero is told by the rule for how: an activation that is off, an overflow.
+    if origin.kind is Kind.OTHER and (is_weight or was_computed):
+        return None
     maps = plain(stop.site.op) in MAPPING | _RECURRENT
     return Cause(Why.INPUT if (is_weight and maps) or was_computed else Why.FACTOR, stop.site, origin)
-
-
-def _has_own_code(origin: Origin) -> bool:
-    """Whether the zeros were made by an activation that is off or saturated, which its own rule tells."""
-    return origin.site is not None and (
-        rectifies(origin.site) or plain(origin.site.op) in ("aten::sigmoid", "aten::softmax", "aten::hardsigmoid")
-    )

@@ -454,7 +454,7 @@ class Generator(nn.Module):
         self.generator = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 7))
         self.discriminator = nn.Sequential(nn.Linear(7, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
         for parameter in self.discriminator.parameters():
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
         return self.discriminator(self.generator(noise))

@@ -103,10 +103,10 @@ def _output_over(paths: Paths, called: LossTerm) -> tuple[Site | None, int]:
         or math.prod(output.shape) != math.prod(got.shape)
     ):
         return None, -1
+    classes = class_dimension(called.name, len(got.shape))
     is_free = called.name == "kl_div" or "binary" in called.name
-    if class_dimension(called.name, len(got.shape)) in (*got.log_probability_dims, *got.probability_dims) or (
-        is_free and dims != (0,)
-    ):
+    is_right = classes in (*got.log_probability_dims, *got.probability_dims) or got.shape[classes] == 1
+    if is_right or (is_free and dims != (0,)):
         return None, -1
     if plain(output.op) == "aten::log":
         output = argument(paths, output, 0) or output

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
-    """One finding for each weight of zeros that heals, and one for each group of them that block each other."""
+    """One finding for each weight of zeros that heals, and one for all of them that block each other."""
     paths = Paths(measurements)
     causes = {cause.origin.name: cause for cause in zero_causes(paths, Why.WEIGHT) if cause.origin}
     blocked = {name for cause in causes.values() for name in cause.parameters}
@@ -57,15 +57,11 @@ def check(measurements: Measurements) -> Iterator[Finding]:
             yield _finding([parameter], affected, causes[parameter.name], Severity.INFO)
         else:
             stuck.append((parameter, affected))
-    # Weights of zeros that do not heal block one another: the first in the program stands for those it meets.
-    while stuck:
-        group, affected = [stuck[0][0]], [stuck[0][0].name, *stuck[0][1]]
-        for parameter, others in stuck[1:]:
-            if parameter.name in affected or set(others) & set(affected):
-                group.append(parameter)
-                affected += [name for name in (parameter.name, *others) if name not in affected]
-        stuck = [each for each in stuck if each[0] not in group]
-        yield _finding(group, affected, causes[group[0].name], Severity.CRITICAL)
+    # Weights of zeros that do not heal block one another, and come from one initialisation: the first stands for all.
+    if stuck:
+        group = [parameter for parameter, _ in stuck]
+        met = dict.fromkeys(name for parameter, others in stuck for name in (parameter.name, *others))
+        yield _finding(group, list(met), causes[group[0].name], Severity.CRITICAL)
 
 
 def _finding(zeros: list[Parameter], affected: list[str], cause: Cause, severity: Severity) -> Finding:
