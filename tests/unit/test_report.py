@@ -154,4 +154,5 @@ def test_no_rule_is_silent_about_its_kind() -> None:
     for rule in RULES:
         assert isinstance(rule, Rule)
         found = [finding for run in rule.sick() for finding in judge(run).findings]
-        assert max(finding.severity for finding in found) > Severity.INFO
+        # A converged model is no worse than INFO, says the catalogue; everything else has cases that matter.
+        assert (max(finding.severity for finding in found) > Severity.INFO) == (rule.code != "converged")
