@@ -74,4 +74,7 @@ ARCHITECTURES: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
 def test_silent(name: str, training: bool) -> None:  # noqa: FBT001 - a parameter of the test
     torch.manual_seed(3)
     model, batch = ARCHITECTURES[name]()
-    assert [] == alarms(observed(model.train(training), (batch,), "trace"))
+    found = alarms(observed(model.train(training), (batch,), "trace"))
+    # Its BatchNorm layers never adapt again, and that is worth a warning.
+    expected = ["inference-trace"] if name == "resnet" and not training else []
+    assert expected == [finding.code for finding in found]
