@@ -44,6 +44,7 @@ EXPLAINS = {
 # What it explains wherever that is found.
 EXPLAINS_ANYWHERE = {
     "inference-trace": {"loss-disconnected"},
+    "gradient-underflow": {"flat-loss", "converged"},
     "frozen-normalization": {"inference-trace"},
     "zero-input": {"constant-input", "duplicate-samples", "unscaled-input"},
     "flat-loss": {"zero-multiplier"},

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradclinic_worker.normalization import BATCH_NORMS
 from gradclinic_worker.op_kinds import CONSTANT, plain
 
 if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements, Site
 
+DROPOUTS = frozenset(
+    f"aten::{name}"
+    for name in ("dropout", "native_dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+)
 # Layers whose matrix is a parameter in a model that trains.
 WEIGHTED = frozenset(
     f"aten::{name}"
@@ -26,9 +31,24 @@ def is_trace(measurements: Measurements) -> bool:
 
 
 def traced_in_eval_mode(measurements: Measurements) -> bool:
-    """Whether it is a trace of a model that was in eval mode as a whole."""
+    """Whether it is a trace of a model that was in eval mode as a whole.
+
+    A wrapper may be in training mode around it: then dropout tells, as nobody freezes that alone.
+    """
+    if not is_trace(measurements):
+        return False
     root = next((module for module in measurements.modules if not module.path), None)
-    return is_trace(measurements) and root is not None and not root.training
+    if root is not None and not root.training:
+        return True
+    flags = [site.constants.get("train") for site in measurements.sites if site.calls and drops(site)]
+    norms = [site.constants.get("training") for site in measurements.sites if plain(site.op) in BATCH_NORMS]
+    return bool(flags) and not any(flags) and not any(norms)
+
+
+def drops(site: Site) -> bool:
+    """Whether it is a dropout that removes something when it is switched on."""
+    probability = site.constants.get("p")
+    return plain(site.op) in DROPOUTS and isinstance(probability, (int, float)) and probability > 0
 
 
 def frozen_layers(measurements: Measurements) -> list[Site]:

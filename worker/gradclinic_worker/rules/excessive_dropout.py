@@ -26,6 +26,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.modes import DROPOUTS
 from gradclinic_worker.op_kinds import plain
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from gradclinic_worker.measurements import Measurements, Site
 
 EXCESSIVE = 0.9
-DROPOUTS = frozenset(
-    f"aten::{name}"
-    for name in ("dropout", "native_dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-)
 # Layers with a dropout of their own: the names of its probability and of the flag that switches it on.
 WITHIN = {
     "aten::scaled_dot_product_attention": ("dropout_p", ""),

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
 from gradclinic_worker.measurements import GradientStatus
+from gradclinic_worker.op_kinds import CONSTANT, plain
 from gradclinic_worker.paths import Paths, is_all_zero
 from gradclinic_worker.precision import FORMATS, NARROW
 from gradclinic_worker.rules.rule import Rule
@@ -54,24 +55,38 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     narrow = [site for site in paths.sites.values() if site.dtype in NARROW and site.gradient]
     for site in sorted(narrow, key=lambda site: site.gradient_order):
         behind = _behind(paths, site)
-        lost = _lost_share(site, behind)
+        lost = _lost_share(paths, site, behind)
         if lost and site.gradient:
             yield _finding(paths, site, behind, lost)
             return
 
 
-def _lost_share(site: Site, behind: Site | None) -> float:
+def _lost_share(paths: Paths, site: Site, behind: Site | None) -> float:
     """Share of the gradient at ``site`` that was rounded to zero; 0 where that cannot be said."""
     smallest, gradient = FORMATS[site.dtype].smallest, site.gradient
     if gradient is None or gradient.nonfinite:
         return 0.0
     if is_all_zero(site):
         arriving = _largest(behind.gradient) if behind and behind.gradient else 0.0
+        factor = _factor(paths, behind, site) if behind else None
+        if factor is not None:
+            return 1.0 if 0 < arriving * factor <= smallest / 2 else 0.0
         limit = NEAR_SMALLEST * smallest if behind and behind.dtype in NARROW else smallest / 2
         return 1.0 if 0 < arriving <= limit else 0.0
     at_the_end = gradient.histogram[0] if gradient.lowest_exponent <= math.log2(smallest) else 0
     is_cut = sum(gradient.histogram) and at_the_end / sum(gradient.histogram) >= SMALLEST_SHARE
     return gradient.zero_share if is_cut and gradient.zero_share >= ZERO_SHARE else 0.0
+
+
+def _factor(paths: Paths, behind: Site, site: Site) -> float | None:
+    """By what ``behind`` multiplies the gradient for ``site``, where a constant says so."""
+    if plain(behind.op) == "aten::mean" and behind.gradient and site.gradient and site.gradient.count:
+        return behind.gradient.count / site.gradient.count
+    constants = [each.activation.max for each in paths.operands(behind) if each.op == CONSTANT and each.activation]
+    constants += [value for value in [behind.constants.get("other")] if isinstance(value, (int, float))]
+    if len(constants) != 1 or not constants[0] or plain(behind.op) not in ("aten::mul", "aten::div"):
+        return None
+    return abs(constants[0]) if plain(behind.op) == "aten::mul" else 1 / abs(constants[0])
 
 
 def _largest(gradient: Statistics) -> float:

@@ -10,9 +10,10 @@ constants, so that nothing is left to train.
 - `torch.jit.freeze` or `torch.jit.optimize_for_inference` on what was to be trained further.
 
 ## How it is measured
-A trace whose root module is in eval mode and whose dropout (p > 0) or BatchNorm operations have their flags as
-constants: WARNING with BatchNorm, INFO where it is dropout alone. No parameters, but layers whose weights are
-constants: CRITICAL. A trace made in training mode in which single BatchNorm layers are frozen is taken as meant.
+A trace whose root module (or all of whose dropout) is in eval mode and whose dropout (p > 0) or BatchNorm operations
+have their flags as constants: WARNING with BatchNorm, INFO where it is dropout alone. No parameters, but layers whose
+weights are constants: CRITICAL. A trace made in training mode in which single BatchNorm layers are frozen is taken as
+meant.
 
 ## Example
     scripted = torch.jit.trace(model.eval(), example)      # then trained
@@ -27,10 +28,9 @@ from typing import TYPE_CHECKING
 
 from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
 from gradclinic_worker.measurements import SourceLine
-from gradclinic_worker.modes import frozen_layers, traced_in_eval_mode
+from gradclinic_worker.modes import drops, frozen_layers, traced_in_eval_mode
 from gradclinic_worker.normalization import batch_norms, is_training, running_statistics
-from gradclinic_worker.op_kinds import CONSTANT, plain
-from gradclinic_worker.rules.excessive_dropout import DROPOUTS
+from gradclinic_worker.op_kinds import CONSTANT
 from gradclinic_worker.rules.rule import Rule
 from gradclinic_worker.tiny_run import TinyRun
 from gradclinic_worker.wording import listed
@@ -61,9 +61,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 
 
 def _is_switched_off(site: Site) -> bool:
-    probability = site.constants.get("p")
-    is_dropout = plain(site.op) in DROPOUTS and isinstance(probability, (int, float)) and probability > 0
-    return bool(site.calls) and is_dropout and site.constants.get("train") is False
+    return bool(site.calls) and drops(site) and site.constants.get("train") is False
 
 
 def _frozen(layers: list[Site]) -> Finding:

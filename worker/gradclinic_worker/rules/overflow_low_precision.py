@@ -48,22 +48,28 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """At most one finding: the first overflow forward, else the first on the way back."""
     paths = Paths(measurements)
     names = spoiled(paths)
-    if math.isfinite(measurements.loss.value):
-        origin = backward_origin(paths) if names else None
+    if measurements.loss.error:
+        return
+    is_finite = math.isfinite(measurements.loss.value)
+    site = forward_origin(paths)
+    # Minus infinity may be a mask, as long as the loss is finite.
+    meant = is_finite and site is not None and (site.culprit is None or not site.culprit.value > 0)
+    if site and not meant and overflowed(paths, site):
+        still = paths.parameters_before(site, GradientStatus.ZERO) if is_finite else ()
+        severity = Severity.CRITICAL if names or still or not is_finite else Severity.WARNING
+        yield _finding(site, site.culprit, names or still, "value", severity)
+    elif is_finite and names:
+        origin = backward_origin(paths)
         if origin and origin[0] and overflowed_backward(*origin):
-            yield _finding(origin[0], origin[1], names, "gradient")
-    elif not measurements.loss.error:
-        site = forward_origin(paths)
-        if site and overflowed(paths, site):
-            yield _finding(site, site.culprit, names, "value")
+            yield _finding(origin[0], origin[1], names, "gradient", Severity.CRITICAL)
 
 
-def _finding(site: Site, culprit: Culprit | None, names: tuple[str, ...], what: str) -> Finding:
+def _finding(site: Site, culprit: Culprit | None, names: tuple[str, ...], what: str, severity: Severity) -> Finding:
     location = Location.of(site)
     largest = FORMATS[site.dtype].largest
     sample = f", first in sample {culprit.index[0]}" if culprit and culprit.index else ""
     return RULE.finding(
-        Severity.CRITICAL,
+        severity,
         location,
         f"At {location} a {what} leaves the range of {site.dtype}, which ends at {number(largest)}{sample}. float32 "
         f"would hold it. From there NaN spreads to {listed(names) or 'the loss'}.",
