@@ -102,6 +102,8 @@ class Events:
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
                 if waited_seconds > self._settings.patience_seconds * 30:
                     raise StoreUnavailable(f"Redis does not answer: {error}") from error
+                # The pool forgets a connection that broke, without closing it.
+                await client.connection_pool.disconnect(inuse_connections=False)
                 await asyncio.sleep(pause_seconds)
                 waited_seconds += pause_seconds
                 pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
