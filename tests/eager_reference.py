@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from gradclinic.tensors import is_numbers
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import analysis, criterion, probe, report
+from gradclinic_worker import analysis, report
+from gradclinic_worker.engine import criterion, probe
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.rules import judge
 

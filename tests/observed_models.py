@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker import analysis
-from gradclinic_worker.finding import Finding, Severity
+from gradclinic_worker.judging.finding import Finding, Severity
 from gradclinic_worker.rules import judge
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import psutil
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_worker.command import settings_from, work
-from gradclinic_worker.main_process import MainProcess
+from gradclinic_worker.process.main_process import MainProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

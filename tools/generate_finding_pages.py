@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gradclinic_worker.finding import Symptom
+from gradclinic_worker.judging.finding import Symptom
 from gradclinic_worker.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent

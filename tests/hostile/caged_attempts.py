@@ -21,7 +21,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradclinic_worker import own_user, prctl, sandbox, seccomp_calls
+from gradclinic_worker.cage import own_user, prctl, sandbox, seccomp_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

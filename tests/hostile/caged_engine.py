@@ -14,8 +14,9 @@ import safetensors.torch
 import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import executor, sandbox
 from gradclinic_worker.analysis import analyse
+from gradclinic_worker.cage import sandbox
+from gradclinic_worker.process import executor
 
 MEMORY_BYTES = 512 * 2**20
 LIMIT_SECONDS = 10

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 
-from gradclinic_worker import archive, executor, sandbox
 from gradclinic_worker.analysis import analyse
+from gradclinic_worker.cage import sandbox
+from gradclinic_worker.engine import archive
+from gradclinic_worker.process import executor
 from hostile.hostile_archives import saved
 
 FORKS = 30

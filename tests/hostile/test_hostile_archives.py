@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import archive, vetting_code, vetting_policy
+from gradclinic_worker.engine import archive, vetting_code, vetting_policy
 from gradclinic_worker.errors import AnalysisError
 from hostile.hostile_archives import Plain, rewritten, saved, with_code
 

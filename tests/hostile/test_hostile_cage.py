@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradclinic_worker import landlock, seccomp, seccomp_calls
+from gradclinic_worker.cage import landlock, seccomp, seccomp_calls
 
 pytestmark = pytest.mark.skipif(
     not landlock.version() or not seccomp.supported(), reason="this kernel offers no Landlock, or has no table here"

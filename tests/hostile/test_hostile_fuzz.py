@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
-from gradclinic_worker import pipe, replies
+from gradclinic_worker.process import pipe, replies
 from hostile.hostile_archives import Plain, saved
 
 if TYPE_CHECKING:

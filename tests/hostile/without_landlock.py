@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 
-from gradclinic_worker import prctl, seccomp
+from gradclinic_worker.cage import prctl, seccomp
 
 LANDLOCK_CREATE_RULESET = 444
 LOAD_NUMBER, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06

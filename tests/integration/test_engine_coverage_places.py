@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from eager_reference import Request, measured, only, sites
-from gradclinic_worker import judgement, report, rules
-from gradclinic_worker.finding import Finding, Severity
+from gradclinic_worker import report, rules
+from gradclinic_worker.engine.observe_meter import MAX_SAMPLED_CALLS
+from gradclinic_worker.engine.program_source import is_users
+from gradclinic_worker.judging import judgement
+from gradclinic_worker.judging.finding import Finding, Severity
 from gradclinic_worker.measurements import Measurements
-from gradclinic_worker.observe_meter import MAX_SAMPLED_CALLS
-from gradclinic_worker.program_source import is_users
 
 
 def x_of(*shape: int) -> torch.Tensor:

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import observe, probe, program
-from gradclinic_worker.criterion import Criterion, build
+from gradclinic_worker.engine import observe, probe, program
+from gradclinic_worker.engine.criterion import Criterion, build
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import GradientStatus
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import analysis, probe
+from gradclinic_worker import analysis
+from gradclinic_worker.engine import probe
 from gradclinic_worker.measurements import GradientStatus
 
 if TYPE_CHECKING:

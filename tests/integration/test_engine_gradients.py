@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gradclinic_worker import observe, probe, program
-from gradclinic_worker.criterion import Criterion
+from gradclinic_worker.engine import observe, probe, program
+from gradclinic_worker.engine.criterion import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

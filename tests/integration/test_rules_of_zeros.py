@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from gradclinic_worker.finding import Severity
+from gradclinic_worker.judging.finding import Severity
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.rules import judge
 from observed_models import FORMS, Form, alarms, observed

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_worker import archive
+from gradclinic_worker.engine import archive
 from gradclinic_worker.errors import AnalysisError
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic.v1 import executor_pb2
-from gradclinic_worker import criterion
+from gradclinic_worker.engine import criterion
 from gradclinic_worker.errors import AnalysisError
 
 CPU = torch.device("cpu")

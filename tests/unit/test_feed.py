@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_worker import feed
+from gradclinic_worker.engine import feed
 from gradclinic_worker.errors import AnalysisError
 
 CPU = torch.device("cpu")

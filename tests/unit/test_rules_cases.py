@@ -2,9 +2,9 @@
 
 import pytest
 
-from gradclinic_worker.finding import Severity
+from gradclinic_worker.judging.finding import Severity
+from gradclinic_worker.judging.rule import Rule
 from gradclinic_worker.rules import RULES, judge
-from gradclinic_worker.rules.rule import Rule
 
 CASES = [pytest.param(rule, id=rule.code) for rule in RULES]
 

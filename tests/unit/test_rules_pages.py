@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from gradclinic_worker.explain import explain
+from gradclinic_worker.judging.rule import Rule
 from gradclinic_worker.rules import RULES
-from gradclinic_worker.rules.rule import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ["What it means", "Why it happens", "How it is measured", "Example", "What to do"]

@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker import exits
-from gradclinic_worker.lease import ExitNotice
+from gradclinic_worker.process import exits
+from gradclinic_worker.process.lease import ExitNotice
 
 FORBIDDEN = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
 CRASHED = diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["queue_process", "main_process", "command"])
+@pytest.mark.parametrize("module", ["process.queue_process", "process.main_process", "command"])
 def test_trusted_processes_import_neither_torch_nor_grpc(module: str) -> None:
     program = f"import sys, gradclinic_worker.{module}; print([m for m in ('torch', 'grpc') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -17,7 +17,7 @@ def test_trusted_processes_import_neither_torch_nor_grpc(module: str) -> None:
 
 def test_executors_load_neither_redis_nor_rq_nor_grpc() -> None:
     program = (
-        "import sys, gradclinic_worker.zygote, gradclinic_worker.analysis;"
+        "import sys, gradclinic_worker.process.zygote, gradclinic_worker.analysis;"
         "print([m for m in ('redis', 'rq', 'grpc') if m in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradclinic_worker import memfd
+from gradclinic_worker.process import memfd
 
 
 def open_descriptors() -> set[str]:

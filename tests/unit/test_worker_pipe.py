@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradclinic_worker import pipe
+from gradclinic_worker.process import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
-from gradclinic_worker import replies
-from gradclinic_worker.lease import Grant
+from gradclinic_worker.process import replies
+from gradclinic_worker.process.lease import Grant
 
 GRANT = Grant(pid=1, device="cpu", torch_version="2.13.0", sandbox_level="process")
 

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import command, request, settings
-from gradclinic_worker.child import clean_environment
-from gradclinic_worker.sandbox import SandboxLevel
+from gradclinic_worker import command, settings
+from gradclinic_worker.cage.sandbox import SandboxLevel
+from gradclinic_worker.process import request
+from gradclinic_worker.process.child import clean_environment
 from gradclinic_worker.settings import ExecutorSettings, WorkerSettings
 
 

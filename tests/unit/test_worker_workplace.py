@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradclinic_worker import workplace
+from gradclinic_worker.process import workplace
 
 if TYPE_CHECKING:
     import pytest

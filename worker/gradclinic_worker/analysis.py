@@ -11,7 +11,8 @@ import torch
 
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import archive, criterion, feed, further_runs, observe, program, randomness, report, rules
+from gradclinic_worker import report, rules
+from gradclinic_worker.engine import archive, criterion, feed, further_runs, observe, program, randomness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclinic_store.settings import StoreSettings
-from gradclinic_worker.main_process import MainProcess, StartRefused
-from gradclinic_worker.sandbox import SandboxLevel
+from gradclinic_worker.cage.sandbox import SandboxLevel
+from gradclinic_worker.engine.vetting_policy import parse_names
+from gradclinic_worker.process.main_process import MainProcess, StartRefused
 from gradclinic_worker.settings import (
     AUTO_MEMORY_SHARE,
     ExecutorSettings,
@@ -22,7 +23,6 @@ from gradclinic_worker.settings import (
     detected_device,
     machine_memory_bytes,
 )
-from gradclinic_worker.vetting_policy import parse_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from gradclinic_store import Store, queue
 from gradclinic_store.errors import StoreUnavailable
-from gradclinic_worker import reports
-from gradclinic_worker.supervisor import Supervisor
+from gradclinic_worker.process import reports
+from gradclinic_worker.process.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from gradclinic_worker.settings import WorkerSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gradclinic_store.settings import StoreSettings
-from gradclinic_worker.sandbox import SandboxLevel
+from gradclinic_worker.cage.sandbox import SandboxLevel
 
 AUTO_MEMORY_SHARE = 0.8
 """Share of the machine's memory that one executor may take when no limit is given."""

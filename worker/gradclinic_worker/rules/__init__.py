@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker import judgement
+from gradclinic_worker.judging import judgement
 from gradclinic_worker.rules import (
     batch_too_small,
     clamp_saturation,
@@ -58,9 +58,9 @@ from gradclinic_worker.rules import (
 )
 
 if TYPE_CHECKING:
-    from gradclinic_worker.judgement import Judgement
+    from gradclinic_worker.judging.judgement import Judgement
+    from gradclinic_worker.judging.rule import Rule
     from gradclinic_worker.measurements import Measurements
-    from gradclinic_worker.rules.rule import Rule
 
 RULES: tuple[Rule, ...] = (
     # no gradient

@@ -25,16 +25,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
-from gradclinic_worker.normalization import batch_norms, is_training, unfinished_batch_norm, values_per_channel
-from gradclinic_worker.raised_errors import Raised, recognise
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.reading.normalization import batch_norms, is_training, unfinished_batch_norm, values_per_channel
+from gradclinic_worker.reading.raised_errors import Raised, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 SEVERITIES = {1: Severity.CRITICAL, 2: Severity.CRITICAL, 3: Severity.WARNING, 4: Severity.INFO}

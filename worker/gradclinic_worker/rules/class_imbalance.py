@@ -25,14 +25,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Severity, Symptom
-from gradclinic_worker.labels import is_weighted
-from gradclinic_worker.loss_ops import OF_CLASSES
-from gradclinic_worker.loss_reading import comes_from_data, place_of_target, relevant
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_terms import run_of, term
-from gradclinic_worker.wording import share
+from gradclinic_worker.judging.finding import Evidence, Finding, Severity, Symptom
+from gradclinic_worker.judging.loss_places import place_of_target
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_terms import run_of, term
+from gradclinic_worker.judging.wording import share
+from gradclinic_worker.reading.labels import is_weighted
+from gradclinic_worker.reading.loss_ops import OF_CLASSES
+from gradclinic_worker.reading.loss_reading import comes_from_data, relevant
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

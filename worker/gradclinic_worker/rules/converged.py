@@ -23,13 +23,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.convergence import loss_of_a_guess
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.loss_ops import REGRESSION
-from gradclinic_worker.loss_reading import relevant
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_terms import run_of, term
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_terms import run_of, term
+from gradclinic_worker.reading.convergence import loss_of_a_guess
+from gradclinic_worker.reading.loss_ops import REGRESSION
+from gradclinic_worker.reading.loss_reading import relevant
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

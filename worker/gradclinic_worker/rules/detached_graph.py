@@ -31,12 +31,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.severed_paths import Means, Severed, severed_paths
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.twins import is_copy_to_follow
-from gradclinic_worker.wording import listed
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
+from gradclinic_worker.reading.severed_paths import Means, Severed, severed_paths
+from gradclinic_worker.reading.twins import is_copy_to_follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,16 +27,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.input_reading import LAYERS
-from gradclinic_worker.loss_ops import OF_LOGITS, class_dimension
-from gradclinic_worker.loss_reading import origin, output_of, relevant
-from gradclinic_worker.op_kinds import plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.squashing import behind_clamps, squashes
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.tiny_terms import term
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.tiny_terms import term
+from gradclinic_worker.reading.input_reading import LAYERS
+from gradclinic_worker.reading.loss_ops import OF_LOGITS, class_dimension
+from gradclinic_worker.reading.loss_reading import origin, output_of, relevant
+from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.squashing import behind_clamps, squashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,11 +26,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.batch_dimension import batch_size
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_inputs import run_with
-from gradclinic_worker.wording import share
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_inputs import run_with
+from gradclinic_worker.judging.wording import share
+from gradclinic_worker.reading.batch_dimension import batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

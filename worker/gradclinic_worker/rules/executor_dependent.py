@@ -26,19 +26,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
 from gradclinic_worker.measurements import ExecutorDifference, GradientStatus
-from gradclinic_worker.non_finite_origin import backward_origin
-from gradclinic_worker.op_kinds import SINGULAR_BACKWARD, plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed
+from gradclinic_worker.reading.non_finite_origin import backward_origin
+from gradclinic_worker.reading.op_kinds import SINGULAR_BACKWARD, plain
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 # Their derivative where two operands are equal is a matter of convention.

@@ -29,17 +29,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_trend import growing
-from gradclinic_worker.finding import Evidence, Severity, Symptom
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.time_profile import recurrences
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.trend_findings import over_depth, over_time
+from gradclinic_worker.judging.finding import Evidence, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.trend_findings import over_depth, over_time
+from gradclinic_worker.reading.depth_trend import growing
+from gradclinic_worker.reading.time_profile import recurrences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements
 
 GROWN_BITS = 14.0

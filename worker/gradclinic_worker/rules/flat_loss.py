@@ -28,16 +28,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.loss_ops import WITH_MARGIN
-from gradclinic_worker.loss_reading import output_of, place, relevant
-from gradclinic_worker.loss_tail import empty_mean, indices, stops
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.loss_places import place
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.tiny_terms import run_of, term
 from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.op_kinds import rectifies
-from gradclinic_worker.paths import Paths, is_all_zero
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.tiny_terms import run_of, term
+from gradclinic_worker.reading.loss_ops import WITH_MARGIN
+from gradclinic_worker.reading.loss_reading import output_of, relevant
+from gradclinic_worker.reading.loss_tail import empty_mean, indices, stops
+from gradclinic_worker.reading.op_kinds import rectifies
+from gradclinic_worker.reading.paths import Paths, is_all_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

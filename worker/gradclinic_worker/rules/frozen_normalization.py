@@ -27,25 +27,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import number
 from gradclinic_worker.measurements import NormFit
-from gradclinic_worker.modes import traced_in_eval_mode
-from gradclinic_worker.normalization import (
+from gradclinic_worker.reading.modes import traced_in_eval_mode
+from gradclinic_worker.reading.normalization import (
     are_fresh,
     batch_norms,
     is_training,
     misfit,
     running_statistics,
 )
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import number
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 MISFIT_FACTOR = 10.0

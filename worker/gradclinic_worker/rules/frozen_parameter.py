@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
 from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.module_tree import common_module, whole_modules
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed
+from gradclinic_worker.reading.module_tree import common_module, whole_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,19 +26,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import listed, number, share
 from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.op_kinds import CONSTANT, plain
-from gradclinic_worker.paths import Paths, is_all_zero
-from gradclinic_worker.precision import FORMATS, NARROW
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import listed, number, share
+from gradclinic_worker.reading.op_kinds import CONSTANT, plain
+from gradclinic_worker.reading.paths import Paths, is_all_zero
+from gradclinic_worker.reading.precision import FORMATS, NARROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site, Statistics
 
 ZERO_SHARE = 0.2

@@ -28,19 +28,19 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.conditioning import STEEP_BITS, Steep, steep_ops
-from gradclinic_worker.depth_profile import relative_gradient
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed, number
 from gradclinic_worker.measurements import Culprit, GradientStatus
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed, number
+from gradclinic_worker.reading.conditioning import STEEP_BITS, Steep, steep_ops
+from gradclinic_worker.reading.depth_profile import relative_gradient
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements
 
 DOMINATING_FACTOR, HOPELESS_FACTOR = 2.0**10, 2.0**17

@@ -26,19 +26,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
 from gradclinic_worker.measurements import SourceLine
-from gradclinic_worker.modes import drops, frozen_layers, traced_in_eval_mode
-from gradclinic_worker.normalization import batch_norms, is_training, running_statistics
-from gradclinic_worker.op_kinds import CONSTANT
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed
+from gradclinic_worker.reading.modes import drops, frozen_layers, traced_in_eval_mode
+from gradclinic_worker.reading.normalization import batch_norms, is_training, running_statistics
+from gradclinic_worker.reading.op_kinds import CONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 REMEDIES = (

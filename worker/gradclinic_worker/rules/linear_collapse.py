@@ -26,19 +26,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.convergence import has_converged
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
-from gradclinic_worker.linear_chains import Layer, chained, layers
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
 from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed
+from gradclinic_worker.reading.convergence import has_converged
+from gradclinic_worker.reading.linear_chains import Layer, chained, layers
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements
 
 MOST = 0.5

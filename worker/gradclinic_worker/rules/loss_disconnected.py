@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.severed_paths import is_disconnected
-from gradclinic_worker.tiny_run import TinyRun
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.reading.severed_paths import is_disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,14 +26,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Severity, Symptom
-from gradclinic_worker.loss_ops import OF_LOG_PROBABILITIES
-from gradclinic_worker.loss_reading import output_of, place, relevant
-from gradclinic_worker.op_kinds import plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_terms import run_of, term
-from gradclinic_worker.wording import number
+from gradclinic_worker.judging.finding import Evidence, Finding, Severity, Symptom
+from gradclinic_worker.judging.loss_places import place
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_terms import run_of, term
+from gradclinic_worker.judging.wording import number
+from gradclinic_worker.reading.loss_ops import OF_LOG_PROBABILITIES
+from gradclinic_worker.reading.loss_reading import output_of, relevant
+from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,15 +27,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import number
 from gradclinic_worker.measurements import Culprit
-from gradclinic_worker.non_finite_origin import forward_origin, spoiled
-from gradclinic_worker.op_kinds import plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.precision import overflowed
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import number
+from gradclinic_worker.reading.non_finite_origin import forward_origin, spoiled
+from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.precision import overflowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,19 +28,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import listed, number
 from gradclinic_worker.measurements import Culprit, GradientStatus
-from gradclinic_worker.non_finite_origin import backward_origin, forward_origin, spoiled
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.precision import FORMATS, overflowed, overflowed_backward
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import listed, number
+from gradclinic_worker.reading.non_finite_origin import backward_origin, forward_origin, spoiled
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.precision import FORMATS, overflowed, overflowed_backward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 

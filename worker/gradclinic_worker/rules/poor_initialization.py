@@ -32,18 +32,24 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.depth_profile import FEWEST_STEPS, LARGEST_STEP_SHARE, depth_profile, entry_layers, first_found
-from gradclinic_worker.finding import Evidence, Location, Severity, Symptom
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
-from gradclinic_worker.wording import number
+from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import number
+from gradclinic_worker.reading.depth_profile import (
+    FEWEST_STEPS,
+    LARGEST_STEP_SHARE,
+    depth_profile,
+    entry_layers,
+    first_found,
+)
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.finding import Finding
+    from gradclinic_worker.judging.finding import Finding
     from gradclinic_worker.measurements import Measurements, Site
 
 LOST_BITS, GROWN_BITS = 17.0, 14.0

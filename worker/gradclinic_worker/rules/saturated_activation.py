@@ -29,14 +29,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.chance import may_be_chance
-from gradclinic_worker.convergence import has_converged
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.op_kinds import STEEPEST_SLOPE, plain
-from gradclinic_worker.paths import Paths, gradient_norm, is_all_zero
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import listed, number, share
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import listed, number, share
+from gradclinic_worker.reading.chance import may_be_chance
+from gradclinic_worker.reading.convergence import has_converged
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.reading.paths import Paths, gradient_norm, is_all_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

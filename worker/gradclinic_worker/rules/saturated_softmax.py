@@ -30,15 +30,15 @@ from __future__ import annotations
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.convergence import has_converged
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.wording import listed, number
 from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.op_kinds import plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.wording import listed, number
-from gradclinic_worker.zero_stops import gets_gradient
+from gradclinic_worker.reading.convergence import has_converged
+from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.zero_stops import gets_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

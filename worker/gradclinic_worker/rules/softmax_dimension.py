@@ -28,16 +28,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.batch_dimension import batch_dimensions, batch_size
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.loss_ops import OF_LOG_PROBABILITIES, OF_LOGITS, class_dimension
-from gradclinic_worker.loss_reading import output_of, relevant
-from gradclinic_worker.op_kinds import plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.squashing import argument
-from gradclinic_worker.tiny_run import TinyRun, statistics
-from gradclinic_worker.tiny_terms import term
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun, statistics
+from gradclinic_worker.judging.tiny_terms import term
+from gradclinic_worker.reading.batch_dimension import batch_dimensions, batch_size
+from gradclinic_worker.reading.loss_ops import OF_LOG_PROBABILITIES, OF_LOGITS, class_dimension
+from gradclinic_worker.reading.loss_reading import output_of, relevant
+from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.squashing import argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

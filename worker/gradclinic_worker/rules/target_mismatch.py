@@ -26,13 +26,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.loss_ops import OF_CLASSES, class_dimension
-from gradclinic_worker.loss_reading import place_of_target
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.raised_errors import Raised, failed_term, recognise
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_terms import run_of, term
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.loss_places import place_of_target
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_terms import run_of, term
+from gradclinic_worker.reading.loss_ops import OF_CLASSES, class_dimension
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.raised_errors import Raised, failed_term, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,18 +27,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.loss_reading import output_of, place, relevant
-from gradclinic_worker.loss_signs import parts
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.loss_places import place
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.reading.loss_reading import output_of, relevant
+from gradclinic_worker.reading.loss_signs import parts
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.loss_signs import Part
     from gradclinic_worker.measurements import Measurements
+    from gradclinic_worker.reading.loss_signs import Part
 
 DISTANCES = frozenset(
     {"aten::norm", "aten::linalg_vector_norm", "aten::cdist", "aten::pairwise_distance", "aten::square", "aten::abs"}

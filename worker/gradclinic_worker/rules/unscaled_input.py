@@ -28,14 +28,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.input_reading import NORMALISING, next_steps, raw_readers
-from gradclinic_worker.op_kinds import STEEPEST_SLOPE, plain
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_inputs import run_with
-from gradclinic_worker.tiny_run import statistics
-from gradclinic_worker.wording import listed, number
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_inputs import run_with
+from gradclinic_worker.judging.tiny_run import statistics
+from gradclinic_worker.judging.wording import listed, number
+from gradclinic_worker.reading.input_reading import NORMALISING, next_steps, raw_readers
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,15 +32,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.module_tree import whole_modules
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.severed_paths import is_disconnected, without_way
-from gradclinic_worker.shadowed import shadowed
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.twins import has_learning_twin
-from gradclinic_worker.wording import listed
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
+from gradclinic_worker.reading.module_tree import whole_modules
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.severed_paths import is_disconnected, without_way
+from gradclinic_worker.reading.shadowed import shadowed
+from gradclinic_worker.reading.twins import has_learning_twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,12 +26,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.finding import Evidence, Finding, Location, Severity, Symptom
-from gradclinic_worker.paths import Paths
-from gradclinic_worker.rules.rule import Rule
-from gradclinic_worker.tiny_run import TinyRun
-from gradclinic_worker.wording import listed
-from gradclinic_worker.zero_causes import Why, zero_causes
+from gradclinic_worker.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.wording import listed
+from gradclinic_worker.reading.paths import Paths
+from gradclinic_worker.reading.zero_causes import Why, zero_causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

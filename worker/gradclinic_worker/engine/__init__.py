@@ -1,0 +1,1 @@
+"""The engine: a request's files in, Measurements out."""

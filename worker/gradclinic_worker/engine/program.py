@@ -1,0 +1,242 @@
+"""A model as a program: its flat graph, the table of its sites, and probes behind each of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from gradclinic_worker.engine import (
+    dataflow,
+    dataflow_values,
+    ops,
+    probe,
+    program_autocast,
+    program_inline,
+    program_lines,
+)
+from gradclinic_worker.engine.parameter_names import ParameterNames
+from gradclinic_worker.reading.loss_ops import LOSS_OPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from gradclinic_worker.engine.dataflow import SiteDraft
+    from gradclinic_worker.measurements import SourceLine
+
+# How far above an activation one looks for what says where its units are.
+UNIT_SEARCH_STEPS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSite:
+    """The static half of a site; fields as in `measurements.Site` where the names agree.
+
+    Attributes:
+        form: `tensor`, `optional`, `list` or `scalar`.
+        output: Which output of its operation this is.
+        is_write: The op writes into its argument.
+        may_alias: The op may hand back memory of an argument.
+        reads: Atoms that it reads: sites and, negative, sources.
+        span: The outputs outside the flat region, for saturating ops.
+        switches_off: The op switches units off, as ReLU does.
+        channels_first: Its units are along dimension 1 also in three dimensions.
+        arguments: Atoms that each argument of the op holds, by position; empty for what is no tensor.
+    """
+
+    index: int
+    op: str
+    module: str
+    source: SourceLine | None
+    operands: tuple[int, ...]
+    parameters: tuple[str, ...]
+    buffers: tuple[str, ...]
+    inputs: tuple[str, ...]
+    reached_by: AbstractSet[str]
+    constants: dict[str, object]
+    form: str
+    output: int
+    is_write: bool
+    may_alias: bool
+    reads: tuple[int, ...]
+    span: ops.Span | None
+    switches_off: bool
+    channels_first: bool
+    arguments: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An instrumented program.
+
+    Attributes:
+        module: The loaded module whose forward it is.
+        graph: Inlined, with probes.
+        sites: In program order.
+        sources: Parameters, buffers and inputs by atom.
+        results: What forward returns, as abstract values.
+        unobserved: What could not be looked into, and why.
+        written_inputs: Whether forward writes into its inputs.
+        prepare_seconds: How long it took to make this.
+    """
+
+    module: torch.jit.ScriptModule
+    graph: torch.Graph
+    sites: tuple[ProgramSite, ...]
+    sources: dataflow_values.Sources
+    results: tuple[dataflow_values.Value, ...]
+    unobserved: tuple[tuple[str, str], ...]
+    prepare_seconds: float
+
+
+def prepare(
+    module: torch.jit.ScriptModule, arguments: Sequence[tuple[str, object]], *, archive_path: str = ""
+) -> Program:
+    """Reads a freshly loaded module's forward and puts a probe behind each site.
+
+    Args:
+        module: Loaded, and never run.
+        arguments: Name and value of each argument of forward; the values say
+            which are None and which are containers, and are not kept.
+        archive_path: The file it came from, where source lines are looked up that loading has lost.
+    """
+    start = time.perf_counter()
+    inlined = program_inline.inline(module)
+    program_autocast.apply(inlined)
+    inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
+    walk = dataflow.Walk(inlined, module, arguments)
+    walk.run()
+    reached_by = _reached_by(walk.sites, walk.sources)
+    channels_first = _channels_first(walk.sites)
+    sites = tuple(
+        _finish(draft, inlined, walk.sources, reached_by[draft.index], channels_first[draft.index])
+        for draft in walk.sites
+    )
+    _instrument(inlined.graph, walk.sites)
+    return Program(
+        module=module,
+        graph=inlined.graph,
+        sites=sites,
+        sources=walk.sources,
+        results=tuple(walk.results),
+        unobserved=tuple(
+            (call, "This call is resolved only when it runs, so its operations were not seen.")
+            for call in inlined.opaque
+        ),
+        prepare_seconds=time.perf_counter() - start,
+    )
+
+
+def reaching(program: Program, outputs: Iterable[int]) -> frozenset[int]:
+    """The sites on which any of some sites depends, those themselves included."""
+    found: set[int] = set()
+    waiting = list(outputs)
+    while waiting:
+        site = waiting.pop()
+        if site not in found:
+            found.add(site)
+            waiting += program.sites[site].operands
+    return frozenset(found)
+
+
+def _finish(
+    draft: SiteDraft,
+    inlined: program_inline.Inlined,
+    sources: dataflow_values.Sources,
+    reached_by: AbstractSet[str],
+    channels_first: bool,  # noqa: FBT001  # one of the parts of a site
+) -> ProgramSite:
+    op = draft.node.kind()
+    reads = tuple(sorted(draft.reads))
+    schema = ops.schema(draft.node.schema())
+    viewed = schema.viewed if schema is not None else ()
+    return ProgramSite(
+        index=draft.index,
+        op=op,
+        module=inlined.frame(draft.node).module,
+        source=inlined.source(draft.node),
+        operands=tuple(atom for atom in reads if atom >= 0),
+        parameters=sources.pick(reads, "parameter"),
+        buffers=sources.pick(reads, "buffer"),
+        inputs=sources.pick(reads, "input"),
+        reached_by=reached_by,
+        constants=draft.constants,
+        form=draft.form,
+        output=draft.position,
+        is_write=draft.is_write,
+        may_alias=not draft.is_write and (any(v is not None for v in viewed) or op in ops.MAY_RETURN_ARGUMENT),
+        reads=reads,
+        span=ops.lively_span(op, draft.constants),
+        switches_off=ops.switches_units_off(op, draft.constants),
+        channels_first=channels_first,
+        arguments=tuple(tuple(sorted(flow)) for flow in draft.arguments),
+    )
+
+
+def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> list[AbstractSet[str]]:
+    """For each site the parameters on which its value depends, through any number of steps."""
+    places = {name: i for i, name in enumerate(name for kind, name in sources.names if kind == "parameter")}
+    bit = {-1 - i: 1 << places[name] for i, (kind, name) in enumerate(sources.names) if kind == "parameter"}
+    masks = [0] * len(drafts)
+    for draft in drafts:
+        for atom in draft.reads:
+            masks[draft.index] |= bit.get(atom, 0)
+    changed = True
+    while changed:  # once more for each loop that hands a value back
+        changed = False
+        for draft in drafts:
+            mask = masks[draft.index]
+            for atom in draft.reads:
+                if atom >= 0:
+                    mask |= masks[atom]
+            if mask != masks[draft.index]:
+                masks[draft.index] = mask
+                changed = True
+    # Sites in a row mostly share one set.
+    names = {mask: ParameterNames(mask, places) for mask in dict.fromkeys(masks)}
+    return [names[mask] for mask in masks]
+
+
+def _channels_first(drafts: list[SiteDraft]) -> list[bool]:
+    """Whether the operation that made a site's units puts them along dimension 1."""
+    found = []
+    for draft in drafts:
+        at: SiteDraft | None = draft
+        answer = False
+        for _ in range(UNIT_SEARCH_STEPS):
+            if at is None:
+                break
+            if at.node.kind() in ops.CHANNELS_FIRST:
+                answer = True
+                break
+            if at.node.kind() in ops.MAKES_FEATURES_LAST:
+                break
+            above = [atom for atom in at.reads if atom >= 0]
+            at = drafts[above[0]] if above else None
+        found.append(answer)
+    return found
+
+
+def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
+    """Puts a probe behind each site."""
+    kinds = {"tensor": probe.PROBE, "optional": probe.PROBE_OPTIONAL, "list": probe.PROBE_LIST}
+    for draft in drafts:
+        graph.setInsertPoint(draft.node)
+        index = graph.insertConstant(draft.index)  # type: ignore[attr-defined]  # missing in torch's stubs
+        if draft.form == "scalar":
+            call = graph.create(probe.VISIT, [index], 0)
+        else:
+            call = graph.create(kinds[draft.form], [draft.node.outputsAt(draft.position), index], 0)
+        call.insertAfter(draft.node)
+        if draft.node.kind() == ops.FUSED_ATTENTION:
+            read = [list(draft.node.inputs())[position] for position in (0, 1, 3, 5, 6)]
+            graph.create(probe.PROBE_ATTENTION, [*read, index], 0).insertBefore(draft.node)
+        if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
+            read = list(draft.node.inputs())[: 1 + len(loss.targets)]
+            operands = graph.create("prim::ListConstruct", read, 1)
+            operands.output().setType(torch.ListType.ofTensors())
+            operands.insertBefore(draft.node)
+            graph.create(probe.PROBE_OPERANDS, [operands.output(), index], 0).insertBefore(draft.node)
