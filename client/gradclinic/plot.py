@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from gradclinic import flow
-from gradclinic.cli.plain_text import safe
 from gradclinic.errors import ExtraMissing
 from gradclinic.flow import Mark
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from gradclinic import translation
-from gradclinic.cli import figures
-from gradclinic.cli.plain_text import safe
+from gradclinic import figures, translation
 from gradclinic.cli.report import report
+from gradclinic.plain_text import safe
 from gradclinic.records import (
     Diagnosis,
     Environment,

@@ -11,8 +11,8 @@ import click
 
 from gradclinic.cli.commands import Commands
 from gradclinic.cli.exit_codes import FINE, INTERRUPTED, NO_ANSWER, PIPE_CLOSED, USAGE
-from gradclinic.cli.plain_text import safe
 from gradclinic.errors import BadCall, GradclinicError, InvalidRequest, NotFound
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

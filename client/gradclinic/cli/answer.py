@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gradclinic.cli.exit_codes import FINDINGS, FINE, NO_ANSWER
-from gradclinic.cli.plain_text import safe
 from gradclinic.cli.report import report, show
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis

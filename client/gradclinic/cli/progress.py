@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gradclinic.cli import figures
-from gradclinic.cli.plain_text import safe
+from gradclinic import figures
 from gradclinic.cli.report import console
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

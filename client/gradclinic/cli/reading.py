@@ -10,12 +10,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gradclinic.cli import figures
+from gradclinic import figures
 from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
 from gradclinic.cli.connecting import connect, connecting
-from gradclinic.cli.plain_text import safe
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.cli.report import show as print_content
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gradclinic.cli import figures
-from gradclinic.cli.plain_text import safe
+from gradclinic import figures
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis, Evidence, Finding, Location, Proof

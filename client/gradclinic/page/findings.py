@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gradclinic.cli import figures
+from gradclinic import figures
 from gradclinic.page.markup import Markup, element, fragment, prose
 
 if TYPE_CHECKING:

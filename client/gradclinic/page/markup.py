@@ -6,7 +6,7 @@ import html
 import json
 from typing import Any
 
-from gradclinic.cli.plain_text import safe
+from gradclinic.plain_text import safe
 
 _VOID = frozenset({"input", "meta"})
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from gradclinic import flow
-from gradclinic.cli.plain_text import safe
+from gradclinic.plain_text import safe
 
 if TYPE_CHECKING:
     from gradclinic.records import Diagnosis, MagnitudeHistogram, ParameterGradient, Site, SourceLine, Statistics
