@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gradclinic.records import Diagnosis, Location, Site, Statistics
+    from gradclinic.records import Diagnosis, Finding, Location, Site, Statistics
 
 
 class Mark(enum.Enum):
@@ -69,10 +69,11 @@ def spots(diagnosis: Diagnosis) -> tuple[Spot, ...]:
     by_module: dict[str, list[int]] = {}
     for position, site in enumerate(diagnosis.sites):
         by_module.setdefault(site.location.module or "", []).append(position)
+    positions = {site.index: position for position, site in enumerate(diagnosis.sites)}
     owners = {parameter.name: parameter.module for parameter in diagnosis.parameters}
     return tuple(
         Spot(
-            _at(finding.location, diagnosis.sites, by_module, owners),
+            _at(finding, positions, by_module, owners),
             _affected(finding.affected, diagnosis.sites, by_module, owners),
             _edge(finding.location),
         )
@@ -87,22 +88,20 @@ def _edge(location: Location) -> str | None:
 
 
 def _at(
-    location: Location, sites: Sequence[Site], by_module: Mapping[str, list[int]], owners: Mapping[str, str]
+    finding: Finding, positions: Mapping[int, int], by_module: Mapping[str, list[int]], owners: Mapping[str, str]
 ) -> tuple[int, ...]:
+    """The operations it names; else all of the module that has to be changed."""
+    location = finding.location
     if location.name is not None:
         return ()
+    if finding.sites:
+        return tuple(sorted(positions[index] for index in finding.sites if index in positions))
     module = location.module
     if location.parameter is not None:
         module = owners.get(location.parameter, location.parameter.rpartition(".")[0])
-    if module is None and location.op is None:
+    if module is None:
         return ()
-    found: Iterable[int] = range(len(sites)) if module is None else by_module.get(module, ())
-    found = tuple(found) or _below(module or "", by_module)
-    if location.op is not None:
-        found = tuple(p for p in found if sites[p].location.op == location.op) or found
-    if location.source is not None:
-        found = tuple(p for p in found if sites[p].location.source == location.source) or found
-    return found
+    return tuple(by_module.get(module, ())) or _below(module, by_module)
 
 
 def _below(module: str, by_module: Mapping[str, list[int]]) -> tuple[int, ...]:

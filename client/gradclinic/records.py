@@ -97,6 +97,7 @@ class Finding(Record):
     remedies: tuple[str, ...] = ()  # best first
     affected: tuple[str, ...] = ()  # parameters (or modules) that suffer from this cause
     proof: Proof | None = None  # None where no intervention was run
+    sites: tuple[int, ...] = ()  # `Site.index` of the operations it stands at; empty where it stands at none
 
 
 @dataclass(frozen=True, slots=True)

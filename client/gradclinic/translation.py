@@ -92,6 +92,7 @@ def _finding(message: finding_pb2.Finding) -> records.Finding:
         proof=records.Proof(proof.intervention, proof.measure, proof.before, proof.after, proof.confirmed)
         if message.HasField("proof")
         else None,
+        sites=tuple(message.sites),
     )
 
 

@@ -74,6 +74,7 @@ def _finding(finding: Finding) -> finding_pb2.Finding:
         explanation=_text(finding.explanation),
         remedies=[_text(remedy) for remedy in finding.remedies],
         affected=[_text(name) for name in finding.affected],
+        sites=finding.sites,
     )
     if finding.proof is not None:
         proof = finding.proof

@@ -262,6 +262,7 @@ class Finding(google.protobuf.message.Message):
     REMEDIES_FIELD_NUMBER: builtins.int
     AFFECTED_FIELD_NUMBER: builtins.int
     PROOF_FIELD_NUMBER: builtins.int
+    SITES_FIELD_NUMBER: builtins.int
     code: builtins.str
     """Stable code of the catalogue, for example `dead-relu`."""
     symptom: global___Symptom.ValueType
@@ -290,6 +291,10 @@ class Finding(google.protobuf.message.Message):
     def proof(self) -> global___Proof:
         """What an intervention on a copy of the program did; absent where none was run."""
 
+    @property
+    def sites(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Indices (`Site.index`) of the operations it stands at; empty where it stands at none."""
+
     def __init__(
         self,
         *,
@@ -302,9 +307,10 @@ class Finding(google.protobuf.message.Message):
         remedies: collections.abc.Iterable[builtins.str] | None = ...,
         affected: collections.abc.Iterable[builtins.str] | None = ...,
         proof: global___Proof | None = ...,
+        sites: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["location", b"location", "proof", b"proof"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["affected", b"affected", "code", b"code", "evidence", b"evidence", "explanation", b"explanation", "location", b"location", "proof", b"proof", "remedies", b"remedies", "severity", b"severity", "symptom", b"symptom"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["affected", b"affected", "code", b"code", "evidence", b"evidence", "explanation", b"explanation", "location", b"location", "proof", b"proof", "remedies", b"remedies", "severity", b"severity", "sites", b"sites", "symptom", b"symptom"]) -> None: ...
 
 global___Finding = Finding
 
