@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradclinic_worker.measurements import Measurements, Site
+    from gradclinic_worker.reading.time_profile import Recurrence
 
 # The gradient's own decay must be at least this share of the disadvantage of the early weights.
 DECAY_SHARE = 0.5
@@ -47,6 +48,10 @@ class Trend:
     def factor_per_layer(self) -> float:
         """By what the gradient is multiplied per layer on its way back."""
         return float(2 ** (-self.profile.decay / len(self.profile.steps)))
+
+    def runs_along(self, loop: Recurrence) -> bool:
+        """Whether the layers are time steps of a loop: a trace unrolls it into a stack that shares its weight."""
+        return any(layer.weight.name in loop.site.parameters for layer in self.profile.layers)
 
 
 def fading(measurements: Measurements, lost_bits: float, hopeless_bits: float) -> list[Trend]:

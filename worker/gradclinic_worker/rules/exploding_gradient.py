@@ -54,12 +54,13 @@ REMEDIES_IN_TIME = ("Initialise the recurrent weight with `nn.init.orthogonal_`,
 
 def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient explodes."""
+    loops = [loop for loop in recurrences(measurements) if -loop.decay >= GROWN_BITS]
     for trend in growing(measurements, GROWN_BITS):
-        compared = Evidence("gradient_first_to_output", 2.0**trend.lost_bits, threshold=2**GROWN_BITS)
-        yield over_depth(RULE, trend, _severity(trend.lost_bits), compared, REMEDIES)
-    for loop in recurrences(measurements):
-        if -loop.decay >= GROWN_BITS:
-            yield over_time(RULE, loop, _severity(-loop.decay), GROWN_BITS, REMEDIES_IN_TIME)
+        if not any(map(trend.runs_along, loops)):
+            compared = Evidence("gradient_first_to_output", 2.0**trend.lost_bits, threshold=2**GROWN_BITS)
+            yield over_depth(RULE, trend, _severity(trend.lost_bits), compared, REMEDIES)
+    for loop in loops:
+        yield over_time(RULE, loop, _severity(-loop.decay), GROWN_BITS, REMEDIES_IN_TIME)
 
 
 def _severity(bits: float) -> Severity:
