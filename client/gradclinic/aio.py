@@ -39,7 +39,7 @@ class AsyncClient:
         self,
         target: str | None = None,
         *,
-        tls: connection.Tls = False,
+        tls: connection.Tls | None = None,
         token: str | None = None,
         timeout: float = connection.DEFAULT_TIMEOUT_SECONDS,
         on_upload: wire.UploadListener | None = None,
@@ -48,8 +48,9 @@ class AsyncClient:
 
         Args:
             target: HOST:PORT; default: GRADCLINIC_TARGET, else localhost:50051.
-            tls: True (public roots), a PEM file with root certificates, or gRPC channel credentials.
-            token: sent as bearer token with every call.
+            tls: True (public roots), a PEM file with root certificates, gRPC channel credentials, or False (plain
+                text); default: GRADCLINIC_TLS_ROOTS, else plain text.
+            token: sent as bearer token with every call; default: GRADCLINIC_TOKEN, else none is sent.
             timeout: seconds that one call may take, retries included; uploads get more by their size.
             on_upload: called as (name, sent bytes, total bytes) while an artifact is sent.
         """

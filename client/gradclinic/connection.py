@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TARGET: Final = "localhost:50051"
 TARGET_VARIABLE: Final = "GRADCLINIC_TARGET"
+TOKEN_VARIABLE: Final = "GRADCLINIC_TOKEN"  # noqa: S105 - its name, not a token
+ROOTS_VARIABLE: Final = "GRADCLINIC_TLS_ROOTS"
+SYSTEM_ROOTS: Final = "system"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 
 # The server has to allow pings this often, or it closes the connection (GOAWAY, too_many_pings).
@@ -49,27 +52,32 @@ def resolved_target(target: str | None) -> str:
     return target
 
 
-def credentials(tls: Tls) -> grpc.ChannelCredentials | None:
+def credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
     """Channel credentials; None: no encryption.
 
     ``tls`` is True (the roots that gRPC ships), the path of a PEM file with
-    root certificates, or ready credentials (mutual TLS).
+    root certificates, ready credentials (mutual TLS), False (plain text), or
+    None: what GRADCLINIC_TLS_ROOTS says, a path or `system`; else plain text.
     """
+    if tls is None:
+        roots = os.environ.get(ROOTS_VARIABLE)
+        tls = True if roots == SYSTEM_ROOTS else roots or False
     if tls is False:
         return None
     if tls is True:
         return grpc.ssl_channel_credentials()
     if isinstance(tls, (str, os.PathLike)):
         try:
-            roots = Path(tls).read_bytes()
+            pem = Path(tls).read_bytes()
         except OSError as error:
             raise BadCall(f"tls: cannot read root certificates from {os.fspath(tls)!r}: {error.strerror}") from error
-        return grpc.ssl_channel_credentials(roots)
+        return grpc.ssl_channel_credentials(pem)
     return tls
 
 
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Metadata that goes with every call."""
+    """Metadata that goes with every call: the token that was given, else GRADCLINIC_TOKEN, else none."""
+    token = os.environ.get(TOKEN_VARIABLE) if token is None else token
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 

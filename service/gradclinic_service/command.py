@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclinic_service.allocator import keep_freed_buffers
+from gradclinic_service.credentials import BadCredentials, CredentialFile
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.process import serve_until_stopped
 from gradclinic_service.settings import Address, ServiceSettings, TransportSecurity, size_bytes
@@ -44,6 +45,7 @@ SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "
 COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
 URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
 FILE: dict[str, Any] = {"type": click.Path(exists=True, dir_okay=False, path_type=Path)}
+SWITCH: dict[str, Any] = {"is_flag": True}
 LEVEL: dict[str, Any] = {"type": click.Choice(["debug", "info", "warning", "error"])}
 
 
@@ -84,7 +86,10 @@ OPTIONS = (
     _option("--tls-certificate", FILE, None, "PEM file of the server's certificate chain; without it, plain text."),
     _option("--tls-private-key", FILE, None, "PEM file of the certificate's key."),
     _option("--tls-client-authority", FILE, None, "PEM file; clients must then show a certificate signed by it."),
-    _option("--token-file", FILE, None, "File with the token that callers must send; without it, anybody may call."),
+    _option(
+        "--token-file", FILE, None, "File that says who may call, see `gradclinic token`; without it, anybody may."
+    ),
+    _option("--allow-anonymous", SWITCH, None, "Without --token-file, listen also where other machines can call."),
     _option("--log-level", LEVEL, "info", "What to log, on standard error."),
 )
 
@@ -132,7 +137,7 @@ def settings_from(values: dict[str, Any]) -> ServiceSettings:
         metrics_listen=values["metrics_listen"],
         store=store,
         security=_security(values),
-        token=_token(values["token_file"]),
+        token_file=_token_file(values),
         store_threads=values["store_threads"],
         upload_threads=values["upload_threads"],
         max_concurrent_rpcs=values["max_concurrent_rpcs"],
@@ -170,10 +175,20 @@ def _security(values: dict[str, Any]) -> TransportSecurity | None:
     )
 
 
-def _token(file: Path | None) -> str:
+def _token_file(values: dict[str, Any]) -> Path | None:
+    file: Path | None = values["token_file"]
+    listen: Address = values["listen"]
     if file is None:
-        return ""
-    token = file.read_text(encoding="utf-8").strip()
-    if not token:
-        raise click.UsageError(f"--token-file {file} is empty, so that nobody could call")
-    return token
+        if not (listen.is_loopback or values["allow_anonymous"]):
+            raise click.UsageError(
+                f"--listen {listen} lets other machines call, and nothing says who may: name a --token-file "
+                "(`gradclinic token new` makes one), or say --allow-anonymous"
+            )
+        return None
+    try:
+        known = CredentialFile(file).current()
+    except BadCredentials as error:
+        raise click.UsageError(f"--token-file {file}: {error}") from error
+    if not known.by_id:
+        raise click.UsageError(f"--token-file {file}: nobody is in it, so that nobody could call")
+    return file

@@ -5,6 +5,7 @@ ServiceError
 ├── ArtifactUnknown        an artifact was asked for that is not stored
 ├── ArtifactMissing        a diagnosis names an artifact that is not stored
 ├── NotAuthenticated       no token, or a wrong one
+├── NotAllowed             the caller's role does not allow the call
 ├── TooManyUploads         as many uploads as are allowed are under way
 ├── UploadStalled          an upload sent nothing for too long
 └── Draining               this server is going away; another one answers
@@ -59,6 +60,10 @@ class ArtifactMissing(ServiceError):
 
 class NotAuthenticated(ServiceError):
     """The call carries no token, or a wrong one."""
+
+
+class NotAllowed(ServiceError):
+    """The caller's role does not allow the call."""
 
 
 class TooManyUploads(ServiceError):

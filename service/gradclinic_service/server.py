@@ -17,8 +17,9 @@ from gradclinic.v1 import (
     server_pb2,
     server_pb2_grpc,
 )
-from gradclinic_service.authentication import TokenInterceptor
+from gradclinic_service.authentication import IdentityInterceptor
 from gradclinic_service.boundary import AbortInterceptor
+from gradclinic_service.credentials import CredentialFile
 from gradclinic_service.drain import Drain
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.metrics.calls import CallMetricsInterceptor
@@ -69,11 +70,12 @@ class ApiServer:
         self._drain = Drain()
         self._health = HealthServicer(self._drain)
         self._artifacts = ArtifactServicer(store, self._upload_threads, settings, metrics.upload_bytes)
-        interceptors: list[grpc.aio.ServerInterceptor] = [CallMetricsInterceptor(metrics), AbortInterceptor(metrics)]
-        if settings.token:
-            interceptors.append(TokenInterceptor(settings.token))
+        file = settings.token_file
+        credentials = CredentialFile(file, metrics.token_file_errors.inc) if file is not None else None
         self._server = grpc.aio.server(
-            interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=settings.max_concurrent_rpcs
+            interceptors=[CallMetricsInterceptor(metrics), AbortInterceptor(metrics), IdentityInterceptor(credentials)],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
         self._add_services(store)
 

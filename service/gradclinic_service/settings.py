@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gradclinic_store.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MIB = 1024 * 1024
 
@@ -38,6 +43,14 @@ class Address:
             raise ValueError(f"{text!r} names no host; write 0.0.0.0:{port} for all, or [::]:{port} for IPv6")
         return cls(bare, int(port))
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -59,7 +72,7 @@ class ServiceSettings:
     metrics_listen: Address | None = Address("localhost", 9464)  # None: off
     store: StoreSettings = field(default_factory=lambda: StoreSettings(redis_url="redis://localhost:6379/0"))
     security: TransportSecurity | None = None  # None: plain text
-    token: str = ""  # callers must send `authorization: Bearer TOKEN`; empty: anybody may call
+    token_file: Path | None = None  # who may call, see credentials.py; None: anybody
     store_threads: int = 16  # how many blocking store calls run at once
     upload_threads: int = 4  # how many batches of uploads are hashed and written at once
     max_concurrent_rpcs: int = 2000  # more are refused at once with RESOURCE_EXHAUSTED

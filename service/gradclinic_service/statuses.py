@@ -42,6 +42,7 @@ RENDERINGS: Mapping[type[Exception], Rendering] = {
     service.ArtifactUnknown: Rendering(StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND"),
     service.ArtifactMissing: Rendering(StatusCode.FAILED_PRECONDITION, "ARTIFACT_NOT_FOUND"),
     service.NotAuthenticated: Rendering(StatusCode.UNAUTHENTICATED, "NOT_AUTHENTICATED"),
+    service.NotAllowed: Rendering(StatusCode.PERMISSION_DENIED, "ROLE_NOT_SUFFICIENT"),
     service.TooManyUploads: Rendering(StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_UPLOADS"),
     service.UploadStalled: Rendering(StatusCode.ABORTED, "UPLOAD_STALLED"),
     service.Draining: Rendering(StatusCode.UNAVAILABLE, "SERVER_DRAINING"),
@@ -49,10 +50,10 @@ RENDERINGS: Mapping[type[Exception], Rendering] = {
     store.DiagnosisNotFound: Rendering(StatusCode.NOT_FOUND, "DIAGNOSIS_NOT_FOUND", metadata=("diagnosis_id",)),
     store.ArtifactNotFound: Rendering(StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND", metadata=("sha256",)),
     store.ArtifactTooLarge: Rendering(
-        StatusCode.RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE", metadata=("limit", "limit_value")
+        StatusCode.RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE", metadata=("limit", "limit_value", "scope")
     ),
-    store.StoreFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL", metadata=("limit", "limit_value")),
-    store.QueueFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", metadata=("limit", "limit_value")),
+    store.StoreFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL", metadata=("limit", "limit_value", "scope")),
+    store.QueueFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", metadata=("limit", "limit_value", "scope")),
     store.HashMismatch: Rendering(StatusCode.INVALID_ARGUMENT, "HASH_MISMATCH", field="declaration.sha256"),
     store.Truncated: Rendering(StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED", field="declaration.size_bytes"),
     store.TooManyBytes: Rendering(StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES", field="declaration.size_bytes"),

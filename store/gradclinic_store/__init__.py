@@ -2,6 +2,6 @@
 
 from gradclinic_store.attempt import Attempt, Standing
 from gradclinic_store.settings import StoreSettings
-from gradclinic_store.store import Store
+from gradclinic_store.store import Store, TenantStore
 
-__all__ = ["Attempt", "Standing", "Store", "StoreSettings"]
+__all__ = ["Attempt", "Standing", "Store", "StoreSettings", "TenantStore"]

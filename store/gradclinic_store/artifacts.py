@@ -1,4 +1,7 @@
-"""Artifacts: content-addressed bytes, uploaded in pieces, verified, kept while they are used."""
+"""Artifacts: content-addressed bytes, uploaded in pieces, verified, kept while they are used.
+
+The same bytes are stored once, but each tenant sees only what it has sent itself.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import artifact_pb2
-from gradclinic_store.blobs import blobs_for, chunks_of, collect
+from gradclinic_store.blobs import chunks_of, collect
 from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, OffsetMismatch, StoreFull
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
@@ -15,9 +18,12 @@ from gradclinic_store.upload import Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gradclinic_store.blobs import Blobs
     from gradclinic_store.connection import Connection
+    from gradclinic_store.settings import StoreSettings
 
 ARTIFACT_KEY = "gradclinic:artifact:"
+BYTES_KEY = "gradclinic:bytes:"
 PART_KEY = "gradclinic:part:"
 ARTIFACTS_KEY = "gradclinic:artifacts"
 PARTS_KEY = "gradclinic:parts"
@@ -28,32 +34,34 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
 class Artifacts:
-    """All artifacts of this store, by SHA-256."""
+    """The artifacts of one tenant, by SHA-256; reading and reaping know no tenants."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, blobs: Blobs, tenant: str) -> None:
         self._connection = connection
-        self._blobs = blobs_for(connection)
+        self._blobs = blobs
+        self._tenant = tenant
 
     def stat(self, sha256: str) -> artifact_pb2.Artifact | None:
         """Describe an artifact, None when there is none; its retention time stays."""
-        return to_artifact(self._connection.run("artifact_touch", sha256, 0))
+        return to_artifact(self._connection.run("artifact_touch", self._tenant, sha256, 0))
 
     def kinds(self, names: Sequence[str]) -> list[artifact_pb2.ArtifactKind.ValueType | None]:
         """Return the kind of each artifact, None for one that is not there, in one round trip."""
         with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.hget(ARTIFACT_KEY + name, "kind")
+                pipeline.hget(f"{ARTIFACT_KEY}{self._tenant}:{name}", "kind")
             kinds = pipeline.execute()
         return [None if kind is None else artifact_pb2.ArtifactKind.ValueType(int(kind)) for kind in kinds]
 
     def touch(self, sha256: str) -> artifact_pb2.Artifact | None:
         """Describe an artifact, None when there is none; it is kept for a whole retention time from now."""
         retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
-        return to_artifact(self._connection.run("artifact_touch", sha256, retention_ms))
+        return to_artifact(self._connection.run("artifact_touch", self._tenant, sha256, retention_ms))
 
     def received(self, sha256: str) -> int:
         """Return from where an interrupted upload can go on, in bytes; 0 when there is nothing to resume."""
-        return int(self._connection.do(lambda client: client.hget(PART_KEY + sha256, "received_bytes")) or 0)
+        key = f"{PART_KEY}{self._tenant}:{sha256}"
+        return int(self._connection.do(lambda client: client.hget(key, "received_bytes")) or 0)
 
     def upload(self, declaration: artifact_pb2.ArtifactDeclaration) -> Upload:
         """Begin an upload, or go on with an interrupted one at its `offset_bytes`.
@@ -74,6 +82,7 @@ class Artifacts:
         writer = secrets.token_hex(8)
         outcome, *rest = self._connection.run(
             "upload_begin",
+            self._tenant,
             declaration.sha256,
             declaration.kind,
             declaration.format,
@@ -83,29 +92,28 @@ class Artifacts:
             secrets.token_hex(16),
             milliseconds(settings.upload_retention_seconds),
             settings.max_stored_bytes,
+            settings.tenant_max_stored_bytes or settings.max_stored_bytes,
             milliseconds(settings.artifact_retention_seconds),
             milliseconds(IDLE_SECONDS),
         )
         if outcome == b"full":
-            raise StoreFull(
-                f"{rest[0]:,} of {settings.max_stored_bytes:,} bytes are taken; "
-                f"there is no room for {declaration.size_bytes:,} more until artifacts are no longer in use",
-                settings.max_stored_bytes,
-            )
+            raise _full(settings, declaration.size_bytes, rest[0].decode())
         if outcome == b"offset":
             raise OffsetMismatch(declaration.offset_bytes, rest[0])
         if outcome == b"stored":
-            return Upload(self._connection, self._blobs, declaration, stored=self.touch(declaration.sha256))
+            return Upload(
+                self._connection, self._blobs, self._tenant, declaration, stored=self.touch(declaration.sha256)
+            )
         collect(self._connection, self._blobs)  # what was evicted for it, or left by an earlier upload
-        return Upload(self._connection, self._blobs, declaration, writer=writer, blob=rest[0].decode())
+        return Upload(self._connection, self._blobs, self._tenant, declaration, writer=writer, blob=rest[0].decode())
 
     def read(self, sha256: str) -> Iterator[bytes]:
-        """Yield an artifact's bytes in order, a chunk at a time.
+        """Yield an artifact's bytes in order, a chunk at a time: for workers, who run what was accepted of any tenant.
 
         Raises:
             ArtifactNotFound: it is not there, or goes while it is read.
         """
-        blob = self._connection.do(lambda client: client.hget(ARTIFACT_KEY + sha256, "blob"))
+        blob = self._connection.do(lambda client: client.hget(BYTES_KEY + sha256, "blob"))
         if blob is None:
             raise ArtifactNotFound(sha256)
         for chunk in chunks_of(self._connection, self._blobs, blob.decode()):
@@ -119,10 +127,27 @@ class Artifacts:
         return {name: content for name, content in zip(names, contents, strict=False) if content is not None}
 
     def reap(self) -> list[str]:
-        """Forget artifacts and interrupted uploads whose time is over, and delete bytes that nobody needs."""
+        """Forget artifacts and interrupted uploads whose time is over, and delete bytes that nobody needs.
+
+        Returns the hashes of what was forgotten, once per tenant that had it.
+        """
         over = self._connection.run("over", ARTIFACTS_KEY, AT_MOST)
-        dropped = [sha256.decode() for sha256 in over if self._connection.run("artifact_drop", sha256)]
-        for sha256 in self._connection.run("over", PARTS_KEY, AT_MOST):
-            self._connection.run("upload_drop", sha256, "")
+        dropped = [held.decode().partition(":")[2] for held in over if self._connection.run("artifact_drop", held)]
+        for held in self._connection.run("over", PARTS_KEY, AT_MOST):
+            self._connection.run("upload_drop", held, "")
         collect(self._connection, self._blobs)
         return dropped
+
+
+def _full(settings: StoreSettings, size_bytes: int, scope: str) -> StoreFull:
+    """Say whose room it is that has none left; how much the others have is nobody's business."""
+    if scope == "tenant":
+        limit, value, whose = "tenant_max_stored_bytes", settings.tenant_max_stored_bytes, "your"
+    else:
+        limit, value, whose = "max_stored_bytes", settings.max_stored_bytes, "the server's"
+    return StoreFull(
+        f"{whose} {value:,} bytes for artifacts have no room for {size_bytes:,} more until some are no longer in use",
+        limit=limit,
+        limit_value=value,
+        scope=scope,
+    )

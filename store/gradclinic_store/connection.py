@@ -117,21 +117,24 @@ class Connection:
         try:
             yield
         except redis.exceptions.OutOfMemoryError as error:
-            raise StoreFull(
-                "Redis has no memory left (its maxmemory is reached)", self.settings.max_stored_bytes
-            ) from error
+            raise self._out_of_memory() from error
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             raise StoreUnavailable(f"Redis does not answer: {error}") from error
         except (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError) as error:
             raise StoreUnavailable(f"Redis takes no writes now: {error}") from error
         except redis.exceptions.ResponseError as error:
             if "OOM command not allowed" in str(error):
-                raise StoreFull(
-                    "Redis has no memory left (its maxmemory is reached)", self.settings.max_stored_bytes
-                ) from error
+                raise self._out_of_memory() from error
             if str(error).startswith(("MISCONF", "LOADING", "BUSY ")):
                 raise StoreUnavailable(f"Redis takes no commands now: {error}") from error
             raise
+
+    def _out_of_memory(self) -> StoreFull:
+        return StoreFull(
+            "Redis has no memory left (its maxmemory is reached)",
+            limit="max_stored_bytes",
+            limit_value=self.settings.max_stored_bytes,
+        )
 
     def hurry(self, seconds: float) -> None:
         """Wait for a Redis that is away for at most so many seconds from now, in all calls together."""

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 COUNTERS_KEY = "gradclinic:counters"
 STORED_KEY = "gradclinic:stored_bytes"
-STATE_KEYS = ("gradclinic:index:state:1", "gradclinic:index:state:2")  # queued, running
+IN_FLIGHT_KEYS = (  # what waits in each queue, what runs
+    "gradclinic:waiting:gradclinic:cpu",
+    "gradclinic:waiting:gradclinic:cuda",
+    "gradclinic:leases",
+)
 
 # Upper edges of all histograms, in seconds; prelude.lua has the same in milliseconds.
 EDGES_SECONDS = (
@@ -69,7 +73,7 @@ class Counters:
         with self._connection.translated(), self._connection.client.pipeline(transaction=True) as pipeline:
             pipeline.hgetall(COUNTERS_KEY)
             pipeline.get(STORED_KEY)
-            for key in STATE_KEYS:
+            for key in IN_FLIGHT_KEYS:
                 pipeline.zcard(key)
             fields, stored, *in_flight = pipeline.execute()
         totals = _totals({name.decode(): value.decode() for name, value in fields.items()})

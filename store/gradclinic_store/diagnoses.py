@@ -38,11 +38,12 @@ LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 
 
 class Diagnoses:
-    """All diagnoses of this store."""
+    """The diagnoses of one tenant; starting and reaping know no tenants."""
 
-    def __init__(self, connection: Connection, queue: JobQueue) -> None:
+    def __init__(self, connection: Connection, queue: JobQueue, tenant: str) -> None:
         self._connection = connection
         self._queue = queue
+        self.tenant = tenant
 
     def create(
         self, spec: diagnosis_pb2.DiagnosisSpec, request_id: str = "", *, allow_reuse: bool = False, queue: str = ""
@@ -64,6 +65,7 @@ class Diagnoses:
         artifacts = artifacts_of(spec)
         outcome, *rest = self._connection.run(
             "create",
+            self.tenant,
             uuid.uuid4().hex,
             request_id,
             fingerprint(spec),
@@ -104,9 +106,9 @@ class Diagnoses:
         with self._connection.translated(), self._connection.client.pipeline(transaction=True) as pipeline:
             pipeline.hgetall(KEY + diagnosis_id)
             if full:
-                pipeline.get(FLOW_KEY + diagnosis_id)
+                pipeline.get(f"{FLOW_KEY}{self.tenant}:{diagnosis_id}")
             fields, *flow = pipeline.execute()
-        if not fields:
+        if not fields or fields[b"tenant"].decode() != self.tenant:
             raise DiagnosisNotFound(diagnosis_id)
         return to_message(fields, (flow[0] or b"") if flow else b"")
 
@@ -120,16 +122,16 @@ class Diagnoses:
         """
         wanted = wanted or diagnosis_pb2.DiagnosisFilter()
         size = min(size, LARGEST_PAGE) if size > 0 else DEFAULT_PAGE
-        below = f"({indexes.read_page_token(token, wanted)}" if token else "+inf"
+        below = f"({indexes.read_page_token(token, wanted, self.tenant)}" if token else "+inf"
         found: list[diagnosis_pb2.Diagnosis] = []
         names = indexes.names_for(wanted)
         while len(found) < size:
-            ids, rest = self._connection.run("page", below, size - len(found), LOOKED_AT_PER_STEP, *names)
+            ids, rest = self._connection.run("page", self.tenant, below, size - len(found), LOOKED_AT_PER_STEP, *names)
             found += self._read(ids)
             below = rest.decode()
             if not below:
                 return found, ""
-        return found, indexes.page_token(int(below.removeprefix("(")), wanted)
+        return found, indexes.page_token(int(below.removeprefix("(")), wanted, self.tenant)
 
     def cancel(self, diagnosis_id: str) -> diagnosis_pb2.Diagnosis:
         """Cancel a diagnosis that is not finished, tell its worker to stop, and return it as it now stands.
@@ -138,7 +140,7 @@ class Diagnoses:
             DiagnosisNotFound: there is none.
         """
         retention_ms = milliseconds(self._connection.settings.diagnosis_retention_seconds)
-        answer = self._connection.run("cancel", diagnosis_id, retention_ms)
+        answer = self._connection.run("cancel", self.tenant, diagnosis_id, retention_ms)
         if answer is None:
             raise DiagnosisNotFound(diagnosis_id)
         before, flat = answer
@@ -157,14 +159,17 @@ class Diagnoses:
             DiagnosisNotFound: there is none.
             NotFinished: it is queued or running.
         """
-        outcome = self._connection.run("drop", diagnosis_id, 1)
+        outcome = self._connection.run("drop", diagnosis_id, self.tenant)
         if outcome == b"absent":
             raise DiagnosisNotFound(diagnosis_id)
         if outcome == b"not_finished":
             raise NotFinished(f"diagnosis {diagnosis_id!r} is not finished; cancel it first")
 
     def start(self, diagnosis_id: str, worker_id: str) -> Attempt | None:
-        """Begin an attempt; None when the diagnosis is not queued any more (cancelled, expired, another has it)."""
+        """Begin an attempt at a diagnosis of any tenant.
+
+        None when it is not queued any more: cancelled, expired, another has it.
+        """
         lease_ms = milliseconds(self._connection.settings.lease_seconds)
         flat = self._connection.run("start", diagnosis_id, worker_id, secrets.token_hex(8), lease_ms)
         if flat is None:

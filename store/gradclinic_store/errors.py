@@ -61,13 +61,17 @@ class LimitReached(StoreError):
     Attributes:
         limit: name of the setting.
         limit_value: its value, in the unit that its name says.
+        scope: whose limit it is: of one `request`, of the `tenant`, or of `all` together.
         retry_seconds: when a new try makes sense; None: never.
     """
 
-    def __init__(self, message: str, *, limit: str, limit_value: int, retry_seconds: float | None) -> None:
+    def __init__(
+        self, message: str, *, limit: str, limit_value: float, retry_seconds: float | None, scope: str = "all"
+    ) -> None:
         super().__init__(message)
         self.limit = limit
         self.limit_value = limit_value
+        self.scope = scope
         self.retry_seconds = retry_seconds
 
 
@@ -80,14 +84,15 @@ class ArtifactTooLarge(LimitReached):
             limit="max_artifact_bytes",
             limit_value=max_artifact_bytes,
             retry_seconds=None,
+            scope="request",
         )
 
 
 class StoreFull(LimitReached):
     """There is no room for more bytes; artifacts that nobody uses expire."""
 
-    def __init__(self, message: str, max_stored_bytes: int) -> None:
-        super().__init__(message, limit="max_stored_bytes", limit_value=max_stored_bytes, retry_seconds=60.0)
+    def __init__(self, message: str, *, limit: str, limit_value: int, scope: str = "all") -> None:
+        super().__init__(message, limit=limit, limit_value=limit_value, retry_seconds=60.0, scope=scope)
 
 
 class QueueFull(LimitReached):

@@ -18,8 +18,8 @@ from gradclinic_store.record import MS_PER_SECOND, set_time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gradclinic_store.connection import Connection
     from gradclinic_store.diagnoses import Diagnoses
+    from gradclinic_store.settings import StoreSettings
 
 EVENTS_KEY = "gradclinic:events:"
 LOOK_EVERY_SECONDS = 2.0  # without an event: is the diagnosis still there?
@@ -35,26 +35,61 @@ FINAL_STATES = frozenset(
 )
 
 
-class Events:
-    """Changes of diagnoses, in order and without gaps."""
+class Followers:
+    """The connections of those who follow: one for each, or shared while `connected`."""
 
-    def __init__(self, connection: Connection, diagnoses: Diagnoses) -> None:
-        self._settings = connection.settings
-        self._diagnoses = diagnoses
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
         self._shared: redis.asyncio.Redis | None = None
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Let all who follow in this event loop share connections, instead of one of its own for each.
-
-        Nobody may follow any more when the block ends.
-        """
+        """Share connections until the block ends."""
         self._shared = self._client()
         try:
             yield
         finally:
             client, self._shared = self._shared, None
             await client.aclose()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[redis.asyncio.Redis]:
+        """Give a client for one who follows."""
+        if self._shared is not None:
+            yield self._shared
+            return
+        client = self._client()
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    def _client(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self.settings.redis_url,
+            socket_timeout=LOOK_EVERY_SECONDS + CONNECT_TIMEOUT_SECONDS,
+            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            health_check_interval=HEALTH_CHECK_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # `Events` retries, and knows where it was
+            **ANONYMOUS,
+        )
+
+
+class Events:
+    """Changes of one tenant's diagnoses, in order and without gaps."""
+
+    def __init__(self, followers: Followers, diagnoses: Diagnoses) -> None:
+        self._followers = followers
+        self._diagnoses = diagnoses
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Let all who follow in this event loop share connections, whatever their tenant.
+
+        Nobody may follow any more when the block ends.
+        """
+        async with self._followers.connected():
+            yield
 
     async def follow(self, diagnosis_id: str, after_revision: int = 0) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
         """Yield every change after a revision, and end with the final one, which carries the whole diagnosis.
@@ -65,8 +100,7 @@ class Events:
             DiagnosisNotFound: there is no such diagnosis (any more).
             StoreUnavailable: Redis stayed away.
         """
-        client = self._shared or self._client()
-        try:
+        async with self._followers.client() as client:
             revision = max(0, after_revision)
             block_ms = 1  # the first time: there may be no such diagnosis
             while True:
@@ -85,22 +119,19 @@ class Events:
                     now = await asyncio.to_thread(self._diagnoses.get, diagnosis_id, full=False)
                     if now.state in FINAL_STATES and revision >= now.revision:
                         return
-        finally:
-            if client is not self._shared:
-                await client.aclose()
 
     async def _read(
         self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int, block_ms: int
     ) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Wait for entries after a revision; none when none came in time."""
-        key = EVENTS_KEY + diagnosis_id
+        key = f"{EVENTS_KEY}{self._diagnoses.tenant}:{diagnosis_id}"
         pause_seconds = FIRST_PAUSE_SECONDS
         waited_seconds = 0.0
         while True:
             try:
                 answer: Any = await client.xread({key: f"{revision}-0"}, block=block_ms)
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                if waited_seconds > self._settings.patience_seconds * 30:
+                if waited_seconds > self._followers.settings.patience_seconds * 30:
                     raise StoreUnavailable(f"Redis does not answer: {error}") from error
                 # The pool forgets a connection that broke, without closing it.
                 await client.connection_pool.disconnect(inuse_connections=False)
@@ -116,16 +147,6 @@ class Events:
                 raise RuntimeError(f"asked for {key} and got {stream!r}")
             entries: list[tuple[bytes, dict[bytes, bytes]]] = batches[0] if isinstance(answer, dict) else batches
             return entries
-
-    def _client(self) -> redis.asyncio.Redis:
-        return redis.asyncio.Redis.from_url(
-            self._settings.redis_url,
-            socket_timeout=LOOK_EVERY_SECONDS + CONNECT_TIMEOUT_SECONDS,
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            health_check_interval=HEALTH_CHECK_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # `_read` retries, and knows where it was
-            **ANONYMOUS,
-        )
 
 
 def _event(revision: int, fields: dict[bytes, bytes]) -> diagnosis_pb2.DiagnosisEvent:

@@ -39,16 +39,16 @@ def names_for(wanted: diagnosis_pb2.DiagnosisFilter) -> list[str]:
     return names + _labels(wanted.labels)
 
 
-def page_token(below: int, wanted: diagnosis_pb2.DiagnosisFilter) -> str:
-    """Return an opaque token that goes on below a sequence number, for this filter only."""
-    return base64.urlsafe_b64encode(_TOKEN.pack(TOKEN_VERSION, below, _digest(wanted))).decode()
+def page_token(below: int, wanted: diagnosis_pb2.DiagnosisFilter, tenant: str) -> str:
+    """Return an opaque token that goes on below a sequence number, for this filter of this tenant only."""
+    return base64.urlsafe_b64encode(_TOKEN.pack(TOKEN_VERSION, below, _digest(wanted, tenant))).decode()
 
 
-def read_page_token(token: str, wanted: diagnosis_pb2.DiagnosisFilter) -> int:
+def read_page_token(token: str, wanted: diagnosis_pb2.DiagnosisFilter, tenant: str) -> int:
     """Return the sequence number to go on below.
 
     Raises:
-        BadPageToken: not one of ours, or made for another filter.
+        BadPageToken: not one of ours, or made for another filter or tenant.
     """
     try:
         version, below, digest = _TOKEN.unpack(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
@@ -56,7 +56,7 @@ def read_page_token(token: str, wanted: diagnosis_pb2.DiagnosisFilter) -> int:
         raise BadPageToken("the page token is not one of this server's") from error
     if version != TOKEN_VERSION:
         raise BadPageToken("the page token is not one of this server's")
-    if digest != _digest(wanted):
+    if digest != _digest(wanted, tenant):
         raise BadPageToken("the page token belongs to another filter; keep the filter while you page")
     return int(below)
 
@@ -70,5 +70,5 @@ def _labels(labels: Mapping[str, str]) -> list[str]:
     return [f"label:{len(key)}:{key}={value}" for key, value in sorted(labels.items())]
 
 
-def _digest(wanted: diagnosis_pb2.DiagnosisFilter) -> bytes:
-    return hashlib.sha256("\0".join(names_for(wanted)).encode()).digest()[:8]
+def _digest(wanted: diagnosis_pb2.DiagnosisFilter, tenant: str) -> bytes:
+    return hashlib.sha256("\0".join([tenant, *names_for(wanted)]).encode()).digest()[:8]

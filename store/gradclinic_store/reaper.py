@@ -96,7 +96,7 @@ def _queue_missing(connection: Connection, queue: JobQueue) -> list[str]:
 
 def _drop_old(connection: Connection) -> None:
     for diagnosis_id in _due(connection, RETENTION_KEY):
-        connection.run("drop", diagnosis_id, 0)
+        connection.run("drop", diagnosis_id, "")
 
 
 def _due(connection: Connection, key: str) -> list[str]:

@@ -20,6 +20,8 @@ class StoreSettings:
     """Largest artifact."""
     max_stored_bytes: int = 4 * GIBIBYTE_BYTES
     """All artifacts together, uploads in progress included at their declared size."""
+    tenant_max_stored_bytes: int = 0
+    """The artifacts of one tenant together, counted whole also where others have the same bytes; 0: as all together."""
     max_queued: int = 1000
     """Diagnoses that may wait at the same time."""
     artifact_retention_seconds: float = 24 * 3600.0

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from gradclinic_store.artifacts import Artifacts
+from gradclinic_store.blobs import blobs_for
 from gradclinic_store.connection import Connection
 from gradclinic_store.counters import Counters
 from gradclinic_store.diagnoses import Diagnoses
-from gradclinic_store.events import Events
+from gradclinic_store.events import Events, Followers
 from gradclinic_store.fleet import Fleet
 from gradclinic_store.queue import JobQueue
+from gradclinic_store.tenants import DEFAULT_TENANT, checked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,8 +29,20 @@ class Memory:
     limit_bytes: int  # 0: as much as the machine has
 
 
+@dataclass(frozen=True, slots=True)
+class TenantStore:
+    """What one tenant has in the store; nothing of another one can be reached through it."""
+
+    artifacts: Artifacts
+    diagnoses: Diagnoses
+    events: Events
+
+
 class Store:
-    """Everything that lives in Redis and the blob store. Thread-safe; a forked child may go on using it."""
+    """Everything that lives in Redis and the blob store. Thread-safe; a forked child may go on using it.
+
+    Its own `artifacts`, `diagnoses` and `events` are those of the default tenant.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -36,14 +50,25 @@ class Store:
         self.queue = JobQueue(connection)
         self.fleet = Fleet(connection)
         self.counters = Counters(connection)
-        self.artifacts = Artifacts(connection)
-        self.diagnoses = Diagnoses(connection, self.queue)
-        self.events = Events(connection, self.diagnoses)
+        self._blobs = blobs_for(connection)
+        self._followers = Followers(connection.settings)
+        default = self.of(DEFAULT_TENANT)
+        self.artifacts, self.diagnoses, self.events = default.artifacts, default.diagnoses, default.events
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> Store:
         """Return a store; nothing is sent before the first call."""
         return cls(Connection(settings))
+
+    def of(self, tenant: str) -> TenantStore:
+        """Return what a tenant has; costs nothing.
+
+        Raises:
+            ValueError: that is no tenant's name.
+        """
+        artifacts = Artifacts(self.connection, self._blobs, checked(tenant))
+        diagnoses = Diagnoses(self.connection, self.queue, tenant)
+        return TenantStore(artifacts, diagnoses, Events(self._followers, diagnoses))
 
     def ping(self) -> None:
         """Ask Redis for a sign of life.

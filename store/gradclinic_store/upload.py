@@ -37,6 +37,7 @@ class Upload:
         self,
         connection: Connection,
         blobs: Blobs,
+        tenant: str,
         declaration: artifact_pb2.ArtifactDeclaration,
         *,
         writer: str = "",
@@ -47,6 +48,7 @@ class Upload:
         """Set when the artifact is there already: `finish` at once, or send for nothing."""
         self._connection = connection
         self._blobs = blobs
+        self._tenant = tenant
         self._declaration = declaration
         self._writer = writer
         self._blob = blob
@@ -115,7 +117,12 @@ class Upload:
         retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
         artifact = to_artifact(
             self._connection.run(
-                "upload_finish", self._declaration.sha256, self._writer, retention_ms, self._blobs.key_prefix
+                "upload_finish",
+                self._tenant,
+                self._declaration.sha256,
+                self._writer,
+                retention_ms,
+                self._blobs.key_prefix,
             )
         )
         if artifact is None:
@@ -166,6 +173,7 @@ class Upload:
         size_bytes = sum(map(len, batch))
         noted = self._connection.run(
             "upload_append",
+            self._tenant,
             self._declaration.sha256,
             self._writer,
             self._handed_over_bytes,
@@ -180,7 +188,7 @@ class Upload:
 
     def _drop(self) -> None:
         self._arrive()
-        self._connection.run("upload_drop", self._declaration.sha256, self._writer)
+        self._connection.run("upload_drop", f"{self._tenant}:{self._declaration.sha256}", self._writer)
         collect(self._connection, self._blobs)
 
     def _hash_again(self) -> None:

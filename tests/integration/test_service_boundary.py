@@ -1,10 +1,9 @@
-"""The edges of the API: defects, outages, overload, health, reflection, tokens, TLS and what is counted of it all."""
+"""The edges of the API: defects, outages, overload, health, reflection, and what is counted of it all."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,13 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from api_under_test import detail, eventually, metric, reason, running_api, stream_of
-from gradclinic.v1 import diagnosis_pb2, server_pb2, server_pb2_grpc
+from gradclinic.v1 import diagnosis_pb2, server_pb2
 from gradclinic_service.reaper import reap_forever
-from gradclinic_service.settings import TransportSecurity
+from gradclinic_store.events import Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from real_redis import RedisServer
 
@@ -61,11 +59,11 @@ async def test_a_defect_is_logged_counted_and_told_without_detail(
 async def test_a_defect_in_a_stream_is_told_the_same_way(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_api(redis_url) as api:
 
-        async def broken(diagnosis_id: str, after_revision: int) -> object:
+        async def broken(_: Events, diagnosis_id: str, after_revision: int) -> object:
             yield diagnosis_pb2.DiagnosisEvent(revision=after_revision + 1)
             raise RuntimeError(f"secret of {diagnosis_id}")
 
-        monkeypatch.setattr(api.store.events, "follow", broken)
+        monkeypatch.setattr(Events, "follow", broken)
         watch = api.diagnoses.WatchDiagnosis(diagnosis_pb2.WatchDiagnosisRequest(id="x"), timeout=5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             _ = [event async for event in watch]
@@ -225,54 +223,3 @@ async def test_a_call_past_its_deadline_is_counted_as_that(redis_url: str) -> No
         assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
         labels = handled("gradclinic.v1.DiagnosisService", "WatchDiagnosis", "DEADLINE_EXCEEDED", "server_stream")
         await eventually(lambda: 1 == metric(api.metrics, "grpc_server_handled_total", **labels))
-
-
-async def test_a_token_is_asked_for_where_one_is_set(redis_url: str) -> None:
-    async with running_api(redis_url, token="sesame") as api:
-        request = server_pb2.GetServerInfoRequest()
-        for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "sesame"),)):
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await api.info.GetServerInfo(request, timeout=5, metadata=metadata)
-            assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
-            assert "NOT_AUTHENTICATED" == reason(caught.value)
-        await api.info.GetServerInfo(request, timeout=5, metadata=(("authorization", "Bearer sesame"),))
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await api.upload(b"x")
-        assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            _ = [e async for e in api.diagnoses.WatchDiagnosis(diagnosis_pb2.WatchDiagnosisRequest(id="x"), timeout=5)]
-        assert grpc.StatusCode.UNAUTHENTICATED == caught.value.code()
-        health = health_pb2_grpc.HealthStub(api.channel)
-        assert SERVING == (await health.Check(health_pb2.HealthCheckRequest(), timeout=5)).status
-
-
-async def test_tls_with_client_certificates(redis_url: str, tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path)
-    security = TransportSecurity(certificate, key, client_authority=certificate)
-    async with running_api(redis_url, security=security) as api:
-        address = f"localhost:{api.address.port}"
-        request = server_pb2.GetServerInfoRequest()
-        known = grpc.ssl_channel_credentials(certificate, key, certificate)
-        async with grpc.aio.secure_channel(address, known) as channel:
-            await info_stub(channel).GetServerInfo(request, timeout=5)
-        unknown = grpc.ssl_channel_credentials(certificate)
-        async with grpc.aio.secure_channel(address, unknown) as channel:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await info_stub(channel).GetServerInfo(request, timeout=2)
-
-
-def info_stub(channel: grpc.aio.Channel) -> server_pb2_grpc.ServerServiceAsyncStub:
-    return server_pb2_grpc.ServerServiceStub(channel)  # type: ignore[return-value]  # the stubs' way
-
-
-def self_signed(folder: Path) -> tuple[bytes, bytes]:
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate.read_bytes(), key.read_bytes()

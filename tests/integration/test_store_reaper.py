@@ -115,12 +115,12 @@ def test_old_diagnoses_and_artifacts_go_without_a_trace(redis_url: str) -> None:
         store.fleet.report("worker", server_pb2.LiveWorker(device="cpu"))
         time.sleep(0.1)
         store.connection.client.delete("gradclinic:worker:worker")
-        store.connection.client.zadd("gradclinic:parts", {interrupted_sha256: 1})
+        store.connection.client.zadd("gradclinic:parts", {f"default:{interrupted_sha256}": 1})
         store.reap()
         with pytest.raises(DiagnosisNotFound):
             store.diagnoses.get(message.id)
         keys = {key.decode() for key in store.connection.client.scan_iter("gradclinic:*")}
-        assert {"gradclinic:counters", "gradclinic:queues", "gradclinic:sequence"} | {
+        assert {"gradclinic:counters", "gradclinic:queues", "gradclinic:sequence:default"} | {
             "gradclinic:stored_bytes",
             "gradclinic:token",
         } == keys

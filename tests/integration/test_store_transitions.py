@@ -143,11 +143,13 @@ def test_delete_only_what_is_finished_and_leave_nothing(store: Store) -> None:
     leftovers = {key for key in client.scan_iter("gradclinic:*") if not key.startswith(b"gradclinic:chunk")}
     assert leftovers == {
         b"gradclinic:artifacts",
-        b"gradclinic:artifact:" + message.spec.model_sha256.encode(),
+        b"gradclinic:artifact:default:" + message.spec.model_sha256.encode(),
+        b"gradclinic:bytes:" + message.spec.model_sha256.encode(),
         b"gradclinic:counters",
         b"gradclinic:queues",
-        b"gradclinic:sequence",
+        b"gradclinic:sequence:default",
         b"gradclinic:stored_bytes",
+        b"gradclinic:stored_bytes:default",
         b"gradclinic:token",
     }
 

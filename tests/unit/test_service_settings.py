@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gradclinic_service import command
+from gradclinic_service.credentials import new_token
+from gradclinic_service.identity import Role
 from gradclinic_service.settings import Address, ServiceSettings, size_bytes
 
 if TYPE_CHECKING:
@@ -125,14 +127,14 @@ def test_a_wrong_variable_is_told_with_its_option(started: list[ServiceSettings]
     assert [] == started
 
 
-def test_token_and_certificates_are_read_from_files(started: list[ServiceSettings], tmp_path: Path) -> None:
-    token, pem = tmp_path / "token", tmp_path / "pem"
-    token.write_text("sesame\n")
+def test_the_token_file_and_certificates_are_read(started: list[ServiceSettings], tmp_path: Path) -> None:
+    tokens, pem = tmp_path / "tokens", tmp_path / "pem"
+    tokens.write_text(f"{new_token('speech', Role.SUBMIT)[1]}\n")
     pem.write_bytes(b"pem")
-    flags = [f"--token-file={token}", f"--tls-certificate={pem}", f"--tls-private-key={pem}"]
+    flags = [f"--token-file={tokens}", f"--tls-certificate={pem}", f"--tls-private-key={pem}"]
     assert 0 == run(*flags).exit_code
     (settings,) = started
-    assert "sesame" == settings.token
+    assert tokens == settings.token_file
     assert settings.security is not None
     assert (b"pem", b"pem", b"") == (
         settings.security.certificate,
@@ -141,12 +143,33 @@ def test_token_and_certificates_are_read_from_files(started: list[ServiceSetting
     )
 
 
-def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("\n")
-    result = run(f"--token-file={token}")
+@pytest.mark.parametrize(
+    ("content", "said"), [("\n# nobody\n", "nobody could call"), ("sesame\n", "line 1: expected `ID TENANT ROLE")]
+)
+def test_a_token_file_that_lets_nobody_in_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(content)
+    result = run(f"--token-file={file}")
     assert 2 == result.exit_code
-    assert "nobody could call" in result.output
+    assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.7:1", "gradclinic.example:1"])
+def test_only_this_machine_may_call_a_server_that_asks_nobody_who_they_are(
+    listen: str, started: list[ServiceSettings]
+) -> None:
+    result = run("--listen", listen)
+    assert 2 == result.exit_code
+    assert "--allow-anonymous" in result.output
+    assert [] == started
+    assert 0 == run("--listen", listen, "--allow-anonymous").exit_code
+    assert 0 == run("--listen", listen, gradclinic_allow_anonymous="1").exit_code
+
+
+@pytest.mark.parametrize("listen", ["localhost:1", "127.0.0.1:1", "127.5.0.1:1", "[::1]:1"])
+def test_on_loopback_nobody_has_to_say_who_they_are(listen: str, started: list[ServiceSettings]) -> None:
+    assert 0 == run("--listen", listen).exit_code
+    assert started[0].token_file is None
 
 
 def test_help_shows_each_option_with_its_variable_and_default() -> None:

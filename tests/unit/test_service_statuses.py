@@ -43,6 +43,7 @@ ERRORS: list[tuple[Exception, StatusCode, str]] = [
     (service.ArtifactUnknown("m", received_bytes="3"), StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND"),
     (service.ArtifactMissing("m", sha256="a"), StatusCode.FAILED_PRECONDITION, "ARTIFACT_NOT_FOUND"),
     (service.NotAuthenticated("m"), StatusCode.UNAUTHENTICATED, "NOT_AUTHENTICATED"),
+    (service.NotAllowed("m", role="read"), StatusCode.PERMISSION_DENIED, "ROLE_NOT_SUFFICIENT"),
     (service.TooManyUploads("m"), StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_UPLOADS"),
     (service.UploadStalled("m"), StatusCode.ABORTED, "UPLOAD_STALLED"),
     (service.Draining("m"), StatusCode.UNAVAILABLE, "SERVER_DRAINING"),
@@ -50,7 +51,7 @@ ERRORS: list[tuple[Exception, StatusCode, str]] = [
     (store.DiagnosisNotFound("x"), StatusCode.NOT_FOUND, "DIAGNOSIS_NOT_FOUND"),
     (store.ArtifactNotFound("x"), StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND"),
     (store.ArtifactTooLarge(3, 2), StatusCode.RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE"),
-    (store.StoreFull("m", 2), StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL"),
+    (store.StoreFull("m", limit="max_stored_bytes", limit_value=2), StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL"),
     (store.QueueFull(2), StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
     (store.HashMismatch("m"), StatusCode.INVALID_ARGUMENT, "HASH_MISMATCH"),
     (store.Truncated("m"), StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED"),
@@ -87,7 +88,7 @@ def test_overload_says_when_to_try_again_and_which_limit() -> None:
     assert quota is not None
     assert "max_queued" == quota.violations[0].subject
     assert told is not None
-    assert {"limit": "max_queued", "limit_value": "7"} == dict(told.metadata)
+    assert {"limit": "max_queued", "limit_value": "7", "scope": "all"} == dict(told.metadata)
 
 
 def test_what_no_waiting_can_mend_has_no_retry_advice() -> None:

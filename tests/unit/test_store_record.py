@@ -74,10 +74,10 @@ def test_fingerprints() -> None:
 @given(st.integers(0, 2**63), st.text(max_size=20), st.dictionaries(st.text(), st.text(), max_size=3))
 def test_page_tokens_come_back(below: int, run: str, labels: dict[str, str]) -> None:
     wanted = diagnosis_pb2.DiagnosisFilter(run=run, labels=labels)
-    assert indexes.read_page_token(indexes.page_token(below, wanted), wanted) == below
+    assert indexes.read_page_token(indexes.page_token(below, wanted, "a"), wanted, "a") == below
 
 
 @given(st.text(max_size=40))
 def test_any_other_text_is_no_page_token(token: str) -> None:
     with pytest.raises(BadPageToken):
-        indexes.read_page_token(token, diagnosis_pb2.DiagnosisFilter())
+        indexes.read_page_token(token, diagnosis_pb2.DiagnosisFilter(), "a")

@@ -23,6 +23,7 @@ _LENT: Final = {  # name -> (the extra that brings what it needs, its line in th
     "explain": ("worker", "Explain a finding's code."),
     "serve": ("service", "Serve the gRPC API."),
     "work": ("worker", "Run a worker."),
+    "token": ("service", "Say who may call: make, list and revoke tokens."),
 }
 
 

@@ -29,14 +29,14 @@ _OPTIONS = (
     click.option(
         "--tls-roots",
         metavar="FILE",
-        envvar="GRADCLINIC_TLS_ROOTS",
+        envvar=connection.ROOTS_VARIABLE,
         show_envvar=True,
         help="Encrypt, trusting the root certificates in this PEM file; 'system' for public ones.",
     ),
     click.option(
         "--token",
         metavar="TOKEN",
-        envvar="GRADCLINIC_TOKEN",
+        envvar=connection.TOKEN_VARIABLE,
         show_envvar=True,
         help="Token for the service; better kept in the variable.",
     ),
@@ -52,5 +52,5 @@ def connecting(command: Command) -> Command:
 
 def connect(server: str, tls_roots: str | None, token: str | None, on_upload: UploadListener | None = None) -> Client:
     """The client that the options ask for."""
-    tls: connection.Tls = True if tls_roots == "system" else tls_roots or False
+    tls: connection.Tls = True if tls_roots == connection.SYSTEM_ROOTS else tls_roots or False
     return Client(server, tls=tls, token=token, on_upload=on_upload)

@@ -40,6 +40,11 @@ class ProcessMetrics:
         self.redis_errors = Counter(
             "gradclinic_redis_errors", "Calls and background runs that failed for want of Redis.", registry=registry
         )
+        self.token_file_errors = Counter(
+            "gradclinic_token_file_errors",
+            "Changes of the token file that could not be read; the old tokens stayed in force.",
+            registry=registry,
+        )
         self.defects = Counter(
             "gradclinic_unexpected_errors", "Errors that nothing here expects; each is logged.", registry=registry
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc
 from gradclinic_service.errors import ArtifactUnknown, TooManyUploads, UploadStalled, Violation, require
+from gradclinic_service.identity import caller
 from gradclinic_service.uploads import UploadPipeline
 from gradclinic_service.validation.fields import sha256_violations
 from gradclinic_service.validation.requests import chunk_violations, declaration_violations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gradclinic_service.settings import ServiceSettings
     from gradclinic_service.threads import StoreThreads
     from gradclinic_store import Store
+    from gradclinic_store.artifacts import Artifacts
     from gradclinic_store.upload import Upload
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Takes uploads and tells what is stored."""
 
     def __init__(self, store: Store, threads: StoreThreads, settings: ServiceSettings, received: Counter) -> None:
-        self._artifacts = store.artifacts
+        self._store = store
         self._threads = threads
         self._most_at_once = settings.max_concurrent_uploads
         self._idle_seconds = settings.upload_idle_seconds
@@ -51,10 +53,11 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     ) -> artifact_pb2.Artifact:
         """Describes a stored artifact, and keeps it for as long again."""
         require(sha256_violations("sha256", request.sha256, if_empty="send the SHA-256 of the artifact"))
-        artifact = await self._threads.run(self._artifacts.touch, request.sha256)
+        artifacts = self._mine()
+        artifact = await self._threads.run(artifacts.touch, request.sha256)
         if artifact is not None:
             return artifact
-        received = await self._threads.run(self._artifacts.received, request.sha256)
+        received = await self._threads.run(artifacts.received, request.sha256)
         raise ArtifactUnknown(
             f"no artifact {request.sha256} is stored; upload it from byte {received} on",
             sha256=request.sha256,
@@ -70,7 +73,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         messages = request_iterator.__aiter__()
         declaration = await self._declaration(messages)
         with self._counted():
-            stored = await self._threads.run(self._artifacts.touch, declaration.sha256)
+            stored = await self._threads.run(self._mine().touch, declaration.sha256)
             if stored is not None:
                 require(_other_kind(stored, declaration))
                 return stored
@@ -80,6 +83,10 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                     self._received.inc(len(message.chunk.content))
                     await pipeline.add(message.chunk)
                 return await pipeline.finish()
+
+    def _mine(self) -> Artifacts:
+        """What the caller's tenant has."""
+        return self._store.of(caller().tenant).artifacts
 
     async def _declaration(self, messages: AsyncIterator[Any]) -> artifact_pb2.ArtifactDeclaration:
         first = await self._next(messages)
@@ -119,7 +126,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
 
     @asynccontextmanager
     async def _opened(self, declaration: artifact_pb2.ArtifactDeclaration) -> AsyncIterator[UploadPipeline]:
-        upload = await self._threads.run(self._artifacts.upload, declaration)
+        upload = await self._threads.run(self._mine().upload, declaration)
         pipeline = UploadPipeline(upload, self._threads)
         try:
             yield pipeline

@@ -9,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from gradclinic.v1 import diagnosis_pb2, diagnosis_pb2_grpc
 from gradclinic_service.attachments import missing, require_kinds
 from gradclinic_service.errors import require
+from gradclinic_service.identity import caller
 from gradclinic_service.validation.fields import id_violations
 from gradclinic_service.validation.requests import (
     create_violations,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gradclinic_service.boundary import Context
     from gradclinic_service.drain import Drain
     from gradclinic_service.threads import StoreThreads
-    from gradclinic_store import Store
+    from gradclinic_store import Store, TenantStore
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -35,7 +36,6 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
 
     def __init__(self, store: Store, threads: StoreThreads, run_limit_seconds: float, drain: Drain) -> None:
         self._store = store
-        self._diagnoses = store.diagnoses
         self._threads = threads
         self._run_limit_seconds = run_limit_seconds
         self._drain = drain
@@ -47,16 +47,11 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
     ) -> diagnosis_pb2.Diagnosis:
         """Queues a diagnosis, or answers with the one that the same request id made before."""
         require(create_violations(request, run_limit_seconds=self._run_limit_seconds))
-        return await self._threads.run(self._create, request)
+        return await self._threads.run(_create, self._mine(), request)
 
-    def _create(self, request: diagnosis_pb2.CreateDiagnosisRequest) -> diagnosis_pb2.Diagnosis:
-        spec = normalised(request.spec)
-        require_kinds(self._store.artifacts, spec)
-        try:
-            diagnosis, _ = self._diagnoses.create(spec, request.request_id, allow_reuse=request.allow_reuse)
-        except ArtifactNotFound as error:
-            raise missing(spec, error.sha256) from error
-        return diagnosis
+    def _mine(self) -> TenantStore:
+        """What the caller's tenant has."""
+        return self._store.of(caller().tenant)
 
     async def GetDiagnosis(  # noqa: N802, gRPC's name
         self,
@@ -66,7 +61,7 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
         """Reads one diagnosis."""
         require(get_violations(request))
         full = request.view != diagnosis_pb2.DIAGNOSIS_VIEW_BASIC
-        return await self._threads.run(self._diagnoses.get, request.id, full=full)
+        return await self._threads.run(self._mine().diagnoses.get, request.id, full=full)
 
     async def WatchDiagnosis(  # noqa: N802, gRPC's name
         self,
@@ -75,7 +70,7 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
     ) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
         """Streams the changes of one diagnosis until it is final."""
         require(watch_violations(request))
-        events = self._store.events.follow(request.id, request.after_revision)
+        events = self._mine().events.follow(request.id, request.after_revision)
         async for event in self._drain.until(events):
             yield event
 
@@ -87,7 +82,7 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
         """Reads a page of diagnoses, newest first."""
         require(list_violations(request))
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        page, token = await self._threads.run(self._diagnoses.page, request.filter, size, request.page_token)
+        page, token = await self._threads.run(self._mine().diagnoses.page, request.filter, size, request.page_token)
         return diagnosis_pb2.ListDiagnosesResponse(diagnoses=page, next_page_token=token)
 
     async def CancelDiagnosis(  # noqa: N802, gRPC's name
@@ -97,7 +92,7 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
     ) -> diagnosis_pb2.Diagnosis:
         """Cancels a diagnosis; a finished one is left as it is."""
         require(id_violations("id", request.id))
-        return await self._threads.run(self._diagnoses.cancel, request.id)
+        return await self._threads.run(self._mine().diagnoses.cancel, request.id)
 
     async def DeleteDiagnosis(  # noqa: N802, gRPC's name
         self,
@@ -106,8 +101,18 @@ class DiagnosisServicer(diagnosis_pb2_grpc.DiagnosisServiceServicer):
     ) -> Empty:
         """Deletes a finished diagnosis."""
         require(id_violations("id", request.id))
-        await self._threads.run(self._diagnoses.delete, request.id)
+        await self._threads.run(self._mine().diagnoses.delete, request.id)
         return Empty()
+
+
+def _create(mine: TenantStore, request: diagnosis_pb2.CreateDiagnosisRequest) -> diagnosis_pb2.Diagnosis:
+    spec = normalised(request.spec)
+    require_kinds(mine.artifacts, spec)
+    try:
+        diagnosis, _ = mine.diagnoses.create(spec, request.request_id, allow_reuse=request.allow_reuse)
+    except ArtifactNotFound as error:
+        raise missing(spec, error.sha256) from error
+    return diagnosis
 
 
 def normalised(spec: diagnosis_pb2.DiagnosisSpec) -> diagnosis_pb2.DiagnosisSpec:

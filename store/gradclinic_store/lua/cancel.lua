@@ -1,10 +1,10 @@
 -- Cancels a diagnosis that is not finished. Answers {state before, record}, or nil when there is none.
--- ARGV: id, retention_ms
-local record = load(ARGV[1])
-if not record then return nil end
+-- ARGV: tenant, id, retention_ms
+local record = load(ARGV[2])
+if not record or record.tenant ~= ARGV[1] then return nil end
 local before = record.state
 if not FINAL[before] then
   local now = now_ms()
-  move(record, CANCELLED, now, {expire_ms = int(now + tonumber(ARGV[2]))})
+  move(record, CANCELLED, now, {expire_ms = int(now + tonumber(ARGV[3]))})
 end
-return {before, whole(ARGV[1])}
+return {before, whole(record.id)}

@@ -1,19 +1,21 @@
 -- Forgets a finished diagnosis: 'dropped', 'absent', 'not_finished' or 'kept' (its time is not over).
--- ARGV: id, '1' to drop it before its time
+-- ARGV: id, the tenant that wants it dropped before its time, or '' for the reaper, which drops what is due
 local id = ARGV[1]
 local record = load(id)
 if not record then
   redis.call('ZREM', RETENTION, id)
   return 'absent'
 end
+if ARGV[2] ~= '' and record.tenant ~= ARGV[2] then return 'absent' end
+local tenant = record.tenant
 if not FINAL[record.state] then return 'not_finished' end
 local known = redis.call('HMGET', record_key(id), 'indexes', 'verdict', 'request_id', 'reuse', 'expire_ms')
-if ARGV[2] ~= '1' and tonumber(known[5]) > now_ms() then return 'kept' end
-for _, name in ipairs(cjson.decode(known[1])) do redis.call('ZREM', index_key(name), id) end
-redis.call('ZREM', index_key('state:' .. record.state), id)
-if known[2] then redis.call('ZREM', index_key('verdict:' .. known[2]), id) end
-if known[3] ~= '' and redis.call('HGET', request_key(known[3]), 'id') == id then redis.call('DEL', request_key(known[3])) end
-if redis.call('GET', reuse_key(known[4])) == id then redis.call('DEL', reuse_key(known[4])) end
+if ARGV[2] == '' and tonumber(known[5]) > now_ms() then return 'kept' end
+for _, name in ipairs(cjson.decode(known[1])) do redis.call('ZREM', index_key(tenant, name), id) end
+redis.call('ZREM', index_key(tenant, 'state:' .. record.state), id)
+if known[2] then redis.call('ZREM', index_key(tenant, 'verdict:' .. known[2]), id) end
+if known[3] ~= '' and redis.call('HGET', request_key(tenant, known[3]), 'id') == id then redis.call('DEL', request_key(tenant, known[3])) end
+if redis.call('GET', reuse_key(tenant, known[4])) == id then redis.call('DEL', reuse_key(tenant, known[4])) end
 redis.call('ZREM', RETENTION, id)
-redis.call('UNLINK', record_key(id), flow_key(id), events_key(id))
+redis.call('UNLINK', record_key(id), flow_key(tenant, id), events_key(tenant, id))
 return 'dropped'

@@ -3,7 +3,7 @@
 local answers = {}
 for i = 2, #ARGV do
   answers[i - 1] = false
-  local known = redis.call('HMGET', artifact_key(ARGV[i]), 'blob', 'size_bytes')
+  local known = redis.call('HMGET', bytes_key(ARGV[i]), 'blob', 'size_bytes')
   if known[1] and tonumber(known[2]) <= tonumber(ARGV[1]) then
     local names = redis.call('LRANGE', chunks_key(known[1]), 0, 1)
     if #names == 1 then answers[i - 1] = redis.call('GET', P .. 'chunk:' .. names[1]) end

@@ -1,5 +1,6 @@
 -- What all scripts share: names of keys, legal transitions, and the one function that makes a transition.
 -- Keys are made here and not passed in: one Redis holds a deployment; a cluster would need hash tags.
+-- What a caller can name by itself (request ids, runs, labels, hashes) is told apart by tenant: a tenant's name has no colon.
 local P = 'gradclinic:'
 
 -- gradclinic.v1.DiagnosisState, as stored.
@@ -17,14 +18,18 @@ local EDGES_MS = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 
 local EVENTS_KEPT = 1000
 
 local function record_key(id) return P .. 'diagnosis:' .. id end
-local function flow_key(id) return P .. 'flow:' .. id end
-local function events_key(id) return P .. 'events:' .. id end
-local function request_key(request_id) return P .. 'request:' .. request_id end
-local function reuse_key(fingerprint) return P .. 'reuse:' .. fingerprint end
-local function index_key(name) return P .. 'index:' .. name end
+local function flow_key(tenant, id) return P .. 'flow:' .. tenant .. ':' .. id end
+local function events_key(tenant, id) return P .. 'events:' .. tenant .. ':' .. id end
+local function request_key(tenant, request_id) return P .. 'request:' .. tenant .. ':' .. request_id end
+local function reuse_key(tenant, fingerprint) return P .. 'reuse:' .. tenant .. ':' .. fingerprint end
+local function index_key(tenant, name) return P .. 'index:' .. tenant .. ':' .. name end
 local function waiting_key(queue) return P .. 'waiting:' .. queue end
-local function artifact_key(sha256) return P .. 'artifact:' .. sha256 end
-local function part_key(sha256) return P .. 'part:' .. sha256 end
+-- A holding is what one tenant has of an artifact, `tenant:sha256`; the bytes themselves are there once.
+local function holding(tenant, sha256) return tenant .. ':' .. sha256 end
+local function artifact_key(held) return P .. 'artifact:' .. held end
+local function part_key(held) return P .. 'part:' .. held end
+local function bytes_key(sha256) return P .. 'bytes:' .. sha256 end
+local function tenant_bytes_key(tenant) return P .. 'stored_bytes:' .. tenant end
 local function chunks_key(blob) return P .. 'chunks:' .. blob end
 local QUEUES = P .. 'queues'         -- set of queue names
 local LEASES = P .. 'leases'         -- id -> when its worker counts as lost, ms
@@ -32,10 +37,10 @@ local DELAYED = P .. 'delayed'       -- id -> when it may be queued again, ms
 local MISSING = P .. 'missing'       -- id -> since when no queue entry was seen, ms
 local RETENTION = P .. 'retention'   -- id -> when it is dropped, ms
 local COUNTERS = P .. 'counters'
-local ARTIFACTS = P .. 'artifacts'   -- sha256 -> when it is dropped, ms
-local PARTS = P .. 'parts'           -- sha256 of an upload in progress -> when it is dropped, ms
-local STORED = P .. 'stored_bytes'
-local REFERENCES = P .. 'references' -- sha256 -> how many unfinished diagnoses need it
+local ARTIFACTS = P .. 'artifacts'   -- holding -> when it is dropped, ms
+local PARTS = P .. 'parts'           -- holding that is being uploaded -> when that is dropped, ms
+local STORED = P .. 'stored_bytes'   -- of all tenants, what they share counted once
+local REFERENCES = P .. 'references' -- holding -> how many unfinished diagnoses need it
 local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
 
 -- Numbers as text: Lua itself writes 1.7e+12.
@@ -60,7 +65,7 @@ local function observe(name, duration_ms)
 end
 
 -- Fields that transitions need, or nil when there is no such diagnosis.
-local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce'}
+local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce', 'tenant'}
 local function load(id)
   local values = redis.call('HMGET', record_key(id), unpack(FIELDS))
   if not values[1] then return nil end
@@ -75,7 +80,7 @@ local function whole(id) return redis.call('HGETALL', record_key(id)) end
 local function tell(record, now)
   record.revision = int(tonumber(record.revision) + 1)
   redis.call('HSET', record_key(record.id), 'revision', record.revision)
-  redis.call('XADD', events_key(record.id), 'MAXLEN', '~', EVENTS_KEPT, record.revision .. '-0',
+  redis.call('XADD', events_key(record.tenant, record.id), 'MAXLEN', '~', EVENTS_KEPT, record.revision .. '-0',
     'state', record.state, 'stage', record.stage, 'progress', record.progress, 'attempt', record.attempt, 'time_ms', int(now))
 end
 
@@ -92,8 +97,8 @@ local function move(record, to, now, fields)
     fields.stage = '0'
     record.stage = '0'
   end
-  redis.call('ZREM', index_key('state:' .. from), record.id)
-  redis.call('ZADD', index_key('state:' .. to), record.seq, record.id)
+  redis.call('ZREM', index_key(record.tenant, 'state:' .. from), record.id)
+  redis.call('ZADD', index_key(record.tenant, 'state:' .. to), record.seq, record.id)
   if from == QUEUED then
     redis.call('ZREM', waiting_key(record.queue), record.id)
     redis.call('ZREM', DELAYED, record.id)
@@ -111,7 +116,8 @@ local function move(record, to, now, fields)
     if from == RUNNING then observe('run', now - tonumber(record.start_ms)) end
     redis.call('ZADD', RETENTION, fields.expire_ms, record.id)
     for sha256 in string.gmatch(redis.call('HGET', key, 'artifacts') or '', '%S+') do
-      if redis.call('HINCRBY', REFERENCES, sha256, -1) <= 0 then redis.call('HDEL', REFERENCES, sha256) end
+      local held = holding(record.tenant, sha256)
+      if redis.call('HINCRBY', REFERENCES, held, -1) <= 0 then redis.call('HDEL', REFERENCES, held) end
     end
   end
   local flat = {}
@@ -123,22 +129,35 @@ local function move(record, to, now, fields)
   tell(record, now)
 end
 
+-- The tenant and the hash of a holding.
+local function parts_of(held) return string.match(held, '^(.-):(%x+)$') end
+
+-- Counts bytes of a tenant; a tenant that has none leaves no key.
+local function charge(tenant, by)
+  if redis.call('INCRBY', tenant_bytes_key(tenant), by) == 0 then redis.call('DEL', tenant_bytes_key(tenant)) end
+end
+
 -- Moves what an upload in progress has stored to the garbage.
-local function drop_part(sha256)
-  local part = redis.call('HMGET', part_key(sha256), 'blob', 'size_bytes')
-  redis.call('ZREM', PARTS, sha256)
+local function drop_part(held)
+  local part = redis.call('HMGET', part_key(held), 'blob', 'size_bytes')
+  redis.call('ZREM', PARTS, held)
   if not part[1] then return end
   redis.call('SADD', GARBAGE, part[1])
   redis.call('DECRBY', STORED, part[2])
-  redis.call('DEL', part_key(sha256))
+  charge(parts_of(held), int(-part[2]))
+  redis.call('DEL', part_key(held))
 end
 
--- Moves an artifact to the garbage.
-local function drop_artifact(sha256)
-  redis.call('ZREM', ARTIFACTS, sha256)
-  local known = redis.call('HMGET', artifact_key(sha256), 'blob', 'size_bytes')
-  if not known[1] then return end
-  redis.call('SADD', GARBAGE, known[1])
-  redis.call('DECRBY', STORED, known[2])
-  redis.call('DEL', artifact_key(sha256))
+-- Forgets what a tenant has of an artifact; the bytes go to the garbage with the last one that has them.
+local function drop_artifact(held)
+  redis.call('ZREM', ARTIFACTS, held)
+  local size = redis.call('HGET', artifact_key(held), 'size_bytes')
+  if not size then return end
+  local tenant, sha256 = parts_of(held)
+  charge(tenant, int(-size))
+  redis.call('DEL', artifact_key(held))
+  if redis.call('HINCRBY', bytes_key(sha256), 'holders', -1) > 0 then return end
+  redis.call('SADD', GARBAGE, redis.call('HGET', bytes_key(sha256), 'blob'))
+  redis.call('DECRBY', STORED, size)
+  redis.call('DEL', bytes_key(sha256))
 end

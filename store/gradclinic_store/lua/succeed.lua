@@ -7,11 +7,11 @@ if record.state ~= RUNNING then return 0 end
 local now = now_ms()
 local expire_ms = int(now + tonumber(ARGV[3]))
 local verdict, finding_count = ARGV[6], tonumber(ARGV[7])
-redis.call('SET', flow_key(record.id), ARGV[5])
+redis.call('SET', flow_key(record.tenant, record.id), ARGV[5])
 record.progress = '1'
 move(record, SUCCEEDED, now, {summary = ARGV[4], verdict = verdict, progress = '1', expire_ms = expire_ms})
-redis.call('ZADD', index_key('verdict:' .. verdict), record.seq, record.id)
-redis.call('SET', reuse_key(redis.call('HGET', record_key(record.id), 'reuse')), record.id)
+redis.call('ZADD', index_key(record.tenant, 'verdict:' .. verdict), record.seq, record.id)
+redis.call('SET', reuse_key(record.tenant, redis.call('HGET', record_key(record.id), 'reuse')), record.id)
 local next = 8
 for _ = 1, finding_count do
   count('findings:' .. ARGV[next + 1] .. ':' .. ARGV[next])

@@ -1,5 +1,5 @@
 -- Gives up an upload, if it is still this writer's, or ('' as writer) if its time is over.
--- ARGV: sha256, writer
+-- ARGV: holding, writer
 if ARGV[2] == '' then
   local expire_ms = redis.call('ZSCORE', PARTS, ARGV[1])
   if not expire_ms or tonumber(expire_ms) > now_ms() then return 0 end
