@@ -14,7 +14,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench zoo proto proto-check pages clean
+.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos proto proto-check pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(READY) ## Measure speed and memory (ARGS='--only analysis --smoke' narr
 
 zoo: $(READY) ## Diagnose models with known faults and healthy ones (ARGS='--only lstm' narrows it); writes build/zoo.json
 	@PYTHONPATH=tests $(PY) -W ignore -m zoo.run $(ARGS)
+
+chaos: $(READY) ## Kill, stop, cut off and overload real processes, and count what is lost (ARGS='--only stored'); writes build/chaos.json
+	@PYTHONPATH=tests $(PY) -m chaos $(ARGS)
 
 proto: $(PROTO_READY) ## Generate the Python of the wire contract
 	$(PROTO_VENV)/bin/python tools/generate_proto.py

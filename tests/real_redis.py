@@ -43,6 +43,11 @@ class RedisServer:
             raise RuntimeError("the server is not running")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         command = [

@@ -24,13 +24,15 @@ GRADCLINIC = Path(sys.executable).parent / "gradclinic"
 class RealProcess:
     """One `gradclinic` command that runs until it is stopped; what it prints is in ``log_path``."""
 
-    def __init__(self, log_path: Path, arguments: tuple[str, ...], ready: str) -> None:
-        """Start ``gradclinic *arguments`` and wait for a line that matches the pattern ``ready``."""
+    def __init__(
+        self, log_path: Path, arguments: tuple[str, ...], ready: str, command: tuple[str, ...] = (str(GRADCLINIC),)
+    ) -> None:
+        """Start ``gradclinic *arguments`` (or another command) and wait for a line that matches ``ready``."""
         self.log_path = log_path
         self.arguments = arguments
         with log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(GRADCLINIC), *arguments],
+                [*command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,177 @@
+"""Each part of a deployment killed, ended and stopped at each stage of a diagnosis."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from chaos.caller import Caller
+from chaos.deployment import awaited
+from chaos.ledger import Broken
+from chaos.oracles import check
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store.connection import source
+from redis_proxy import Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from chaos.deployment import Deployment
+    from chaos.ledger import Ledger
+    from redis_proxy import RedisProxy
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+STOPPED_SECONDS = 2.5  # longer than a lease
+SETTLE_SECONDS = 0.2  # between a death and what was held going on
+BACK_WITHIN_SECONDS = 15.0  # a lost diagnosis is in the queue again
+QUEUED = b"1"
+TRUSTED = ("supervisor", "queue", "worker", "api", "redis")
+# A zygote takes seconds to come back, so it dies only where an executor is awaited or at work.
+PARTS_AT = {
+    "uploading": ("api", "redis"),
+    "accepting": ("api", "redis"),
+    "queued": ("queue", "worker", "api", "redis"),
+    "popped": TRUSTED,
+    "leased": ("zygote", *TRUSTED),
+    "forward": ("executor", "zygote", *TRUSTED),
+    "backward": ("executor", *TRUSTED),
+    "storing": TRUSTED,
+    "stored": TRUSTED,
+}
+
+
+def play(stage: str, deployment: Deployment, ledger: Ledger) -> None:
+    """Every part that matters at a stage, with every signal."""
+    with Caller(deployment.target, ledger) as caller:
+        for part in PARTS_AT[stage]:
+            for signum in SIGNALS:
+                breaches = len(ledger.breaches)
+                ledger.doing = f"{stage} {part} {signum.name}"
+                strike(stage, part, signum, deployment, caller)
+                check(deployment, caller)
+                ledger.faults[ledger.doing] += 1
+                for breach in ledger.breaches[breaches:]:
+                    ledger.details[f"{ledger.doing} {breach.promise}"] = 1.0
+
+
+def strike(stage: str, part: str, signum: signal.Signals, deployment: Deployment, caller: Caller) -> None:
+    """Bring a diagnosis to a stage, send a part a signal there, and have everything go on."""
+    with STAGES[stage](deployment, caller) as release:
+        victim = deployment.find(part)
+        struck_at = time.time()
+        victim.send_signal(signum)
+        if signum == signal.SIGSTOP:
+            time.sleep(STOPPED_SECONDS)
+            release()
+            victim.send_signal(signal.SIGCONT)
+        else:
+            _await_end(victim, part)
+            time.sleep(SETTLE_SECONDS)
+            release()
+            deployment.mend()
+    _note_return(deployment, caller, struck_at)
+
+
+def _await_end(victim: psutil.Process, part: str) -> None:
+    """A killed process is dead at once; one that was asked may hold on while it drains."""
+    with suppress(psutil.TimeoutExpired):
+        victim.wait(timeout=1.0 if part in {"supervisor", "executor"} else 15.0)
+
+
+def _note_return(deployment: Deployment, caller: Caller, struck_at: float) -> None:
+    """Note how long each diagnosis that was lost took to be back in the queue."""
+    ledger = caller.ledger
+    client: Any = deployment.store.connection.client
+    for diagnosis_id in ledger.open():
+        caller.final(diagnosis_id)
+        for _, fields in client.xrange(f"gradclinic:events:{diagnosis_id}"):
+            back_seconds = int(fields[b"time_ms"]) / 1000 - struck_at
+            if fields[b"state"] == QUEUED and int(fields[b"attempt"]) > 0 and back_seconds > 0:
+                ledger.details["back_seconds"] = max(back_seconds, ledger.details.get("back_seconds", 0.0))
+                if back_seconds > BACK_WITHIN_SECONDS:
+                    ledger.broke(Broken.LATE, f"{diagnosis_id} was queued again after {back_seconds:.1f} s")
+
+
+@contextmanager
+def _uploading(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
+    content = os.urandom(7 << 20)
+    sha256 = hashlib.sha256(content).hexdigest()
+    with ThreadPoolExecutor(1) as aside:
+        uploading = aside.submit(caller.upload, content, pause_seconds=0.03)
+        awaited(lambda: deployment.store.artifacts.received(sha256), "bytes of the upload")
+        yield lambda: None
+        uploading.result()
+    if b"".join(deployment.store.artifacts.read(sha256)) != content:
+        caller.ledger.broke(Broken.LOST, f"the artifact {sha256} is not what was uploaded")
+    caller.create("stages")
+
+
+@contextmanager
+def _accepting(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
+    caller.create("answer")  # the artifacts are there
+    with ThreadPoolExecutor(1) as aside, _trapped(deployment.api_proxy, "create", Fate.HOLD_ANSWER) as (spring, release):
+        creating = aside.submit(caller.create, "stages")
+        spring()
+        yield release
+        creating.result()
+
+
+@contextmanager
+def _queued(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
+    del deployment
+    for _ in range(3):  # the first of them runs
+        caller.create("stages")
+    yield lambda: None
+
+
+@contextmanager
+def _held(deployment: Deployment, caller: Caller, script: str, fate: Fate) -> Iterator[Callable[[], None]]:
+    with _trapped(deployment.worker_proxy, script, fate) as (spring, release):
+        diagnosis_id = caller.create("stages")
+        spring()
+        if script == "succeed" and fate is Fate.HOLD_ANSWER:
+            caller.final(diagnosis_id)  # shown: from now on it may not change any more
+        yield release
+
+
+@contextmanager
+def _running(deployment: Deployment, caller: Caller, stage: str) -> Iterator[Callable[[], None]]:
+    wanted = diagnosis_pb2.DiagnosisStage.Value(f"DIAGNOSIS_STAGE_{stage.upper()}")
+    diagnosis_id = caller.create("stages")
+    awaited(lambda: deployment.store.diagnoses.get(diagnosis_id, full=False).stage == wanted or None, stage)
+    yield lambda: None
+
+
+@contextmanager
+def _trapped(proxy: RedisProxy, script: str, fate: Fate) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    mark = hashlib.sha1(source(script).encode(), usedforsecurity=False).hexdigest().encode()
+    trap = proxy.trap(mark, fate)
+
+    def spring() -> None:
+        awaited(lambda: trap.sprung.is_set() or None, f"call of {script}", 20.0)
+
+    try:
+        yield spring, trap.release
+    finally:
+        trap.release()
+
+
+STAGES: dict[str, Callable[[Deployment, Caller], AbstractContextManager[Callable[[], None]]]] = {
+    "uploading": _uploading,
+    "accepting": _accepting,
+    "queued": _queued,
+    "popped": lambda deployment, caller: _held(deployment, caller, "start", Fate.HOLD_COMMAND),
+    "leased": lambda deployment, caller: _held(deployment, caller, "start", Fate.HOLD_ANSWER),
+    "forward": lambda deployment, caller: _running(deployment, caller, "forward"),
+    "backward": lambda deployment, caller: _running(deployment, caller, "backward"),
+    "storing": lambda deployment, caller: _held(deployment, caller, "succeed", Fate.HOLD_COMMAND),
+    "stored": lambda deployment, caller: _held(deployment, caller, "succeed", Fate.HOLD_ANSWER),
+}

@@ -1,0 +1,48 @@
+"""All scenes by name, and playing one: in a process of its own, on a deployment of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaos import kills
+from chaos.deployment import Deployment
+from chaos.ledger import Broken, Ledger
+from chaos.oracles import strays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PR_SET_CHILD_SUBREAPER = 36
+LOGS = Path("build/chaos")
+
+SCENES: dict[str, Callable[[Deployment, Ledger], None]] = {
+    **{stage: partial(kills.play, stage) for stage in kills.PARTS_AT},
+}
+OPTIONS: dict[str, dict[str, Any]] = {}  # of the deployment, by scene
+
+
+def play(name: str) -> Ledger:
+    """Play one scene; what goes wrong in it is a breach as well."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans come here, and are found
+    ledger = Ledger(name)
+    started = time.monotonic()
+    try:
+        with Deployment(**OPTIONS.get(name, {})) as deployment:
+            try:
+                SCENES[name](deployment, ledger)
+            finally:
+                logs = deployment.logs()
+        for stray in strays(None):
+            ledger.broke(Broken.ESCAPED, f"after the end: {stray}")
+    except Exception:  # noqa: BLE001 - a scene that breaks off is told with all others
+        ledger.broke(Broken.UNCLEAR, f"the scene broke off: {traceback.format_exc()}")
+    ledger.details["seconds"] = round(time.monotonic() - started, 1)
+    if ledger.breaches:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        (LOGS / f"{name}.log").write_text(logs)
+    return ledger
