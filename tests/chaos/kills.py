@@ -117,7 +117,8 @@ def _uploading(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], 
 @contextmanager
 def _accepting(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
     caller.create("answer")  # the artifacts are there
-    with ThreadPoolExecutor(1) as aside, _trapped(deployment.api_proxy, "create", Fate.HOLD_ANSWER) as (spring, release):
+    trapped = _trapped(deployment.api_proxy, "create", Fate.HOLD_ANSWER)
+    with ThreadPoolExecutor(1) as aside, trapped as (spring, release):
         creating = aside.submit(caller.create, "stages")
         spring()
         yield release
