@@ -114,3 +114,15 @@ def test_one_mask_starves_both_sides_and_is_one_cause() -> None:
     after = run.op("aten::linear", gated, weights=["after.weight"])
     measured = run.finish(run.op("aten::add", after, run.op("aten::linear", "x", weights=["skip.weight"])))
     assert [(Why.FACTOR, gated, ["before.weight", "after.weight"])] == causes(measured)
+
+
+@pytest.mark.parametrize(("zeros", "expected"), [(1, [["size.weight"]]), (0, [])])
+def test_a_vector_of_weights_takes_one_of_the_joined_losses(zeros: int, expected: list[list[str]]) -> None:
+    run = TinyRun()
+    weights = run.op("prim::Constant", activation=statistics(count=2, zeros=zeros))
+    kind = run.op("aten::linear", "x", weights=["kind.weight"])
+    size = run.op("aten::linear", "x", weights=["size.weight"], gradient=0.0)
+    scaled = run.op("aten::mul", run.op("aten::stack", kind, size), weights)
+    found = zero_causes(Paths(run.finish(run.op("aten::sum", scaled))), *Why)
+    assert expected == [cause.parameters for cause in found]
+    assert all((cause.why, cause.site.index, cause.zero_share) == (Why.FACTOR, scaled, 0.5) for cause in found)

@@ -27,7 +27,7 @@ _WRITING = frozenset(
     )
 )
 # They keep the elements apart, so that a part of what they read is a part of what they give.
-_KEEPING_APART = frozenset(
+KEEPING_APART = frozenset(
     f"aten::{name}"
     for name in (
         *("add", "sub", "mul", "div", "relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "dropout", "neg"),
@@ -63,7 +63,7 @@ def dropping_op(paths: Paths, joined: Site) -> Site | None:
             taking = taking or site
             continue
         for reader in sorted(paths.readers(site), key=lambda each: each.first_call_order):
-            keeps = reader.is_view or plain(reader.op) in _KEEPING_APART | _TAKING
+            keeps = reader.is_view or plain(reader.op) in KEEPING_APART | _TAKING
             if keeps and reader.index not in seen and paths.reaches_loss(reader):
                 seen.add(reader.index)
                 waiting.append(reader)

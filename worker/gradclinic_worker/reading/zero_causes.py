@@ -10,6 +10,7 @@ from gradclinic_worker.reading.never_used import dropping_op, is_write
 from gradclinic_worker.reading.one_element import normalises_one_element
 from gradclinic_worker.reading.op_factors import MAPPING, factors_of, number_that_takes_all, positions_of
 from gradclinic_worker.reading.op_kinds import SELECTING, has_zero_derivative, limits, plain, rectifies
+from gradclinic_worker.reading.part_factors import part_taking_factor
 from gradclinic_worker.reading.zero_origins import (
     Kind,
     Origin,
@@ -48,6 +49,7 @@ class Cause:
         site: The operation to blame; for a weight or an input the one that multiplies with it.
         origin: Where the zeros come from, for a weight, a factor or an input.
         number: The constant that multiplies by zero, as `name=value`.
+        zero_share: How much of the factor is zero; below 1 where it takes only a part of a joined value away.
         parameters: Those whose gradient is exactly zero because of it.
     """
 
@@ -55,6 +57,7 @@ class Cause:
     site: Site
     origin: Origin | None = None
     number: str = ""
+    zero_share: float = 1.0
     parameters: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +80,8 @@ def zero_causes(paths: Paths, *kinds: Why) -> list[Cause]:
 
 
 def _explain(paths: Paths, stop: Stop) -> Cause | None:
-    explanations = (look(paths, stop) for look in (_unused, _by_operation, _by_factor, _by_state, _by_zeros_before))
+    looks = (_unused, _by_operation, _by_factor, _by_part, _by_state, _by_zeros_before)
+    explanations = (look(paths, stop) for look in looks)
     return next((cause for cause in explanations if cause is not None), None)
 
 
@@ -116,6 +120,15 @@ def _by_factor(paths: Paths, stop: Stop) -> Cause | None:
         return found
     origin = origin_of_part(paths, part)
     return Cause(Why.WEIGHT if origin.kind is Kind.PARAMETER else Why.FACTOR, stop.site, origin)
+
+
+def _by_part(paths: Paths, stop: Stop) -> Cause | None:
+    """It is joined with others, and then multiplied with something that is zero for this part."""
+    found = part_taking_factor(paths, stop.site)
+    if found is None:
+        return None
+    site, factor, share = found
+    return Cause(Why.FACTOR, site, origin_of_part(paths, factor), zero_share=share)
 
 
 def _by_state(paths: Paths, stop: Stop) -> Cause | None:

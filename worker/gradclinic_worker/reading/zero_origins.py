@@ -74,7 +74,7 @@ def factor_that_takes_all(paths: Paths, product: Site, operand: int | str) -> in
     if plain(product.op) not in _ELEMENTWISE or not all_zero(product.activation) or is_zero(paths, (operand,)):
         return None
     others = [atom for held in product.arguments for atom in held if atom != operand]
-    given = [atom for atom in others if not isinstance(atom, int) or _is_given(paths, atom) or _is_part(paths, atom)]
+    given = [atom for atom in others if not isinstance(atom, int) or is_given(paths, atom) or _is_part(paths, atom)]
     return given[0] if given else None
 
 
@@ -143,7 +143,7 @@ def _before(paths: Paths, site: Site) -> Origin | int | str:
         return Origin(Kind.PRODUCT, site, number)
     factor = _zero_factor(paths, site)
     if factor is not None:
-        if op in _ELEMENTWISE and _is_given(paths, factor):
+        if op in _ELEMENTWISE and is_given(paths, factor):
             return Origin(Kind.PRODUCT, site, factor if isinstance(factor, str) else "")
         return factor
     if normalises_one_element(paths, site):
@@ -151,7 +151,7 @@ def _before(paths: Paths, site: Site) -> Origin | int | str:
     return _handed_on(paths, site, op)
 
 
-def _is_given(paths: Paths, factor: int | str) -> bool:
+def is_given(paths: Paths, factor: int | str) -> bool:
     """Whether a factor is a mask or coefficient, not something that is learnt."""
     return not factor.startswith("parameter:") if isinstance(factor, str) else not paths.sites[factor].requires_grad
 

@@ -11,10 +11,11 @@ zero. The parameters before it get a gradient, and all of it is exactly zero.
 
 ## How it is measured
 At each operation at which a gradient arrives, and from which exactly zero goes on to an operand: whether the other
-factor is all zero and no trainable weight explains it. There is no threshold. Severity: CRITICAL for numbers, buffers
-and dropout; WARNING for a mask that comes from the batch (another one may be open); INFO where a module built the same
-way beside it learns (an expert or branch that got no sample). When all of a loss within the model is multiplied away,
-that is `flat-loss`.
+factor is all zero and no trainable weight explains it. Where values are joined (`stack`, `cat`) and multiplied
+afterwards, as losses are with a vector of weights: whether that factor is zero for one of them. There is no threshold.
+Severity: CRITICAL for numbers, buffers and dropout; WARNING for a mask that comes from the batch (another one may be
+open); INFO where a module built the same way beside it learns (an expert or branch that got no sample). When all of a
+loss within the model is multiplied away, that is `flat-loss`.
 
 ## Example
     loss = reconstruction + 0.0 * classification      # the classifier never learns
@@ -58,9 +59,10 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 def _finding(measurements: Measurements, cause: Cause) -> Finding:
     location, names = Location.of(cause.site), listed(cause.parameters)
     dropped = plain(cause.site.op) in DROPOUTS
-    what = f"`{cause.number}`" if cause.number else "a factor that is zero in every element"
+    is_zero = "is zero in every element" if cause.zero_share == 1 else "is zero in the elements that it meets"
+    what = f"`{cause.number}`" if cause.number else f"a factor that {is_zero}"
     if cause.origin is not None and cause.origin.name:
-        what = f"`{cause.origin.name.partition(':')[2] or cause.origin.name}`, which is zero in every element"
+        what = f"`{cause.origin.name.partition(':')[2] or cause.origin.name}`, which {is_zero}"
     return RULE.finding(
         severity=_severity(measurements, cause),
         location=location,
@@ -74,7 +76,9 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
             "If the branch is meant to be off, leave it out or freeze its parameters.",
         ),
         evidence=(
-            Evidence("factor_rms", 0.0, "1", 0.0, text=what),
+            Evidence("factor_rms", 0.0, "1", 0.0, text=what)
+            if cause.zero_share == 1
+            else Evidence("factor_zero_share", cause.zero_share, "1", text=what),
             Evidence("parameters_with_zero_gradient", len(cause.parameters), "parameters", 0),
         ),
         affected=tuple(cause.parameters),
