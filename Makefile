@@ -25,7 +25,7 @@ demo: $(READY) ## Diagnose two healthy and three broken models on a private stac
 	@$(VENV)/bin/gradclinic demo $(ARGS)
 
 test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cancel -x' narrows them)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
 
 test-system: $(SYSTEM_READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF); fi
