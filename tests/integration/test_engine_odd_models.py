@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 class Ready(nn.Module):
     """Its output is a table of answers that no parameter made."""
 
-    answers: torch.Tensor
-
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 3)
-        self.register_buffer("answers", torch.rand(6, 3))
+        self.answers = nn.Buffer(torch.rand(6, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.answers + x[:, :3]
@@ -116,13 +114,11 @@ def test_shapes_may_change_from_call_to_call() -> None:
 class Counting(nn.Module):
     """Counts its calls, and keeps a running mean, in buffers."""
 
-    calls: torch.Tensor
-
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(5)
         self.layer = nn.Linear(5, 3)
-        self.register_buffer("calls", torch.zeros(1))
+        self.calls = nn.Buffer(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls.add_(1)
