@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from gradclinic_store.errors import StoreUnavailable
+from gradclinic_store.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from gradclinic_service.boundary import ErrorObserver
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 async def reap_forever(store: Store, threads: StoreThreads, interval_seconds: float, observer: ErrorObserver) -> None:
-    """Reaps until it is cancelled. Safe beside other replicas; an outage of Redis is told once."""
+    """Reaps until it is cancelled. Safe beside other replicas; that Redis is away or full is told once."""
     reachable = True
     while True:
         try:
             reaped = await threads.run(store.reap)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreFull) as error:
             observer.known_error(error)
             if reachable:
                 logger.warning("cannot look for lost jobs now error=%s", error)

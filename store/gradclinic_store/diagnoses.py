@@ -34,6 +34,7 @@ FLOW_KEY = "gradclinic:flow:"
 QUEUED, RUNNING = b"1", b"2"  # DiagnosisState, as stored
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
+DELETION_REMEMBERED_SECONDS = 60.0  # so that a delete that ran twice, since its answer was lost, is no error
 LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 
 
@@ -153,13 +154,14 @@ class Diagnoses:
         return to_message(fields)
 
     def delete(self, diagnosis_id: str) -> None:
-        """Delete a finished diagnosis.
+        """Delete a finished diagnosis, and the artifacts that no other one of this tenant names.
 
         Raises:
             DiagnosisNotFound: there is none.
             NotFinished: it is queued or running.
         """
-        outcome = self._connection.run("drop", diagnosis_id, self.tenant)
+        nonce, remembered_ms = secrets.token_hex(8), milliseconds(DELETION_REMEMBERED_SECONDS)
+        outcome = self._connection.run("drop", diagnosis_id, self.tenant, nonce, remembered_ms)
         if outcome == b"absent":
             raise DiagnosisNotFound(diagnosis_id)
         if outcome == b"not_finished":

@@ -92,10 +92,9 @@ class Store:
 
         Call it every few seconds from any number of processes; returns the ids of diagnoses that changed.
         """
-        changed = self.diagnoses.reap()
-        self.artifacts.reap()
+        self.artifacts.reap()  # first: in a full Redis it makes the room that the others need
         self.fleet.forget_dead()
-        return changed
+        return self.diagnoses.reap()
 
     def close(self) -> None:
         """Close all connections."""

@@ -15,7 +15,7 @@ import psutil
 from chaos.caller import Caller
 from chaos.deployment import awaited
 from chaos.ledger import Broken
-from chaos.oracles import check
+from chaos.oracles import check, events_key
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.connection import source
 from redis_proxy import Fate
@@ -92,7 +92,7 @@ def _note_return(deployment: Deployment, caller: Caller, struck_at: float) -> No
     client: Any = deployment.store.connection.client
     for diagnosis_id in ledger.open():
         caller.final(diagnosis_id)
-        for _, fields in client.xrange(f"gradclinic:events:{diagnosis_id}"):
+        for _, fields in client.xrange(events_key(diagnosis_id)):
             back_seconds = int(fields[b"time_ms"]) / 1000 - struck_at
             if fields[b"state"] == QUEUED and int(fields[b"attempt"]) > 0 and back_seconds > 0:
                 ledger.details["back_seconds"] = max(back_seconds, ledger.details.get("back_seconds", 0.0))

@@ -10,6 +10,7 @@ import psutil
 from chaos.deployment import collect_zombies
 from chaos.ledger import FINAL_STATES, Broken
 from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ RQ_REGISTRIES = ("rq:wip:gradclinic:cpu", "rq:failed:gradclinic:cpu")
 # What may be there while nothing is in flight, by the part of the key after the prefix.
 LASTING = (
     *("diagnosis", "flow", "events", "request", "reuse", "index", "retention", "counters", "sequence", "token"),
-    *("artifact", "artifacts", "chunk", "chunks", "stored_bytes", "queues", "worker", "workers"),
+    *("artifact", "artifacts", "bytes", "chunk", "chunks", "stored_bytes", "queues", "worker", "workers"),
 )
 
 
@@ -40,6 +41,11 @@ def check(deployment: Deployment, caller: Caller, *, may_fail: bool = False) -> 
     _until_none(lambda: strays(deployment), ledger, Broken.ESCAPED)
     _until_none(lambda: leaks(deployment), ledger, Broken.ESCAPED)
     _balanced(deployment, ledger)
+
+
+def events_key(diagnosis_id: str) -> str:
+    """Return where the events of a diagnosis are."""
+    return f"gradclinic:events:{DEFAULT_TENANT}:{diagnosis_id}"
 
 
 def strays(deployment: Deployment | None) -> list[str]:
@@ -63,7 +69,7 @@ def leaks(deployment: Deployment) -> list[str]:
     found = [key for key in keys if key.startswith("gradclinic:") and key.split(":")[1] not in LASTING]
     found += _leaks_of_rq(client, keys)
     found += _lost_chunks(client, keys)
-    stored = sum(int(client.hget(key, "size_bytes") or 0) for key in keys if key.startswith("gradclinic:artifact:"))
+    stored = sum(int(client.hget(key, "size_bytes") or 0) for key in keys if key.startswith("gradclinic:bytes:"))
     if stored != (counted := deployment.store.counters.read().stored_bytes):
         found.append(f"{counted} bytes are counted as stored, and {stored} are there")
     return found
@@ -90,7 +96,7 @@ def _lost_chunks(client: Any, keys: set[str]) -> list[str]:
     for key in keys:
         if key.startswith("gradclinic:chunks:"):
             wanted |= {f"gradclinic:chunk:{name.decode()}" for name in client.lrange(key, 0, -1)}
-    blobs = {client.hget(key, "blob").decode() for key in keys if key.startswith("gradclinic:artifact:")}
+    blobs = {client.hget(key, "blob").decode() for key in keys if key.startswith("gradclinic:bytes:")}
     unowned = [key for key in keys if key.startswith("gradclinic:chunks:") and key.rpartition(":")[2] not in blobs]
     # Chunks whose writer died before it noted them go by themselves.
     left = [key for key in keys if key.startswith("gradclinic:chunk:") and key not in wanted and client.pttl(key) == -1]
@@ -110,7 +116,7 @@ def _one_end_each(deployment: Deployment, ledger: Ledger) -> None:
     final = {str(state).encode() for state in FINAL_STATES}
     with deployment.store.connection.client.pipeline(transaction=False) as pipeline:
         for diagnosis_id in ledger.accepted:
-            pipeline.xrange(f"gradclinic:events:{diagnosis_id}")
+            pipeline.xrange(events_key(diagnosis_id))
         streams = pipeline.execute()
     for diagnosis_id, entries in zip(ledger.accepted, streams, strict=True):
         ends = [fields[b"state"] for _, fields in entries if fields[b"state"] in final]

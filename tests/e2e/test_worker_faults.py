@@ -71,6 +71,23 @@ def test_a_worker_stops_promptly_while_redis_is_away(private_redis: Callable[...
         redis.start()
 
 
+def test_a_run_ends_while_redis_is_full_and_the_worker_goes_on_after_it(
+    private_redis: Callable[..., RedisServer],
+) -> None:
+    redis = private_redis()
+    with RealWorker(redis.url, "--lease", "2") as worker:
+        running, waiting = worker.submit("slow"), worker.submit("answer")
+        worker.await_stage(running, FORWARD)
+        client = worker.store.connection.client
+        client.config_set("maxmemory", 1)
+        worker.await_true(lambda: worker.store.diagnoses.get(running).state == SUCCEEDED, 10.0)
+        assert worker.store.diagnoses.get(running).attempt == 1
+        time.sleep(7.0)  # longer than a sign of life of the worker is good for
+        client.config_set("maxmemory", 0)
+        assert worker.final(waiting, 60.0).state == SUCCEEDED
+        worker.await_true(lambda: len(worker.store.fleet.live()) == 1, 10.0)
+
+
 def test_a_worker_waits_for_a_redis_that_starts_later(private_redis: Callable[..., RedisServer]) -> None:
     redis = private_redis()
     redis.stop()

@@ -11,7 +11,7 @@ import pytest
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store.counters import EDGES_SECONDS, Totals
-from store_cases import QUEUE, result_of, spec_of, started
+from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,7 @@ def test_any_history_is_balanced(store: Store, seed: int) -> None:
     for _ in range(150):
         match draw.choice(["create", "create", "start", "start", "succeed", "fail", "give back", "cancel", "delete"]):
             case "create":
+                upload(store, MODEL)  # the last diagnosis that named it may have been deleted
                 ids.append(store.diagnoses.create(spec, str(draw.randrange(60)))[0].id)
             case "start" if ids:
                 if attempt := store.diagnoses.start(draw.choice(ids), "worker"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradclinic_store import Store, StoreSettings
-from gradclinic_store.errors import StoreFull, StoreUnavailable
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store import Standing, Store, StoreSettings
+from gradclinic_store.errors import DiagnosisNotFound, StoreFull, StoreUnavailable
 from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 if TYPE_CHECKING:
@@ -98,3 +100,45 @@ def test_a_redis_without_memory_is_full(private_redis: Callable[..., RedisServer
             upload(store, os.urandom(16 * 1024 * 1024))
         assert store.diagnoses.get(message.id) == message
         assert store.diagnoses.page()[0] == [message]
+
+
+def test_what_was_accepted_ends_in_a_full_redis(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Store.connect(StoreSettings(redis_url=server.url)) as store:
+        spec = spec_of(store)
+        ids = [store.diagnoses.create(spec)[0].id for _ in range(6)]
+        attempts = [started(store, diagnosis_id) for diagnosis_id in ids[:3]]
+        store.connection.client.config_set("maxmemory", 1)
+        for refused in (lambda: store.diagnoses.create(spec), lambda: upload(store, b"more")):
+            with pytest.raises(StoreFull, match="maxmemory"):
+                refused()
+        attempts.append(started(store, ids[3]))
+        assert attempts[0].progress(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.5)
+        assert attempts[0].renew() is Standing.ALIVE
+        assert attempts[0].succeed(result_of())
+        assert attempts[1].fail(diagnosis_pb2.Failure(reason=diagnosis_pb2.FAILURE_REASON_BAD_INPUTS))
+        store.diagnoses.cancel(ids[2])
+        store.diagnoses.cancel(ids[4])
+        store.diagnoses.delete(ids[4])
+        assert store.diagnoses.get(ids[0]).result == result_of()
+        totals = store.counters.read()
+        assert (totals.submitted, sum(totals.completed.values()), totals.in_flight) == (6, 4, 2)
+
+
+def test_a_full_redis_makes_room_by_what_is_over(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    settings = StoreSettings(redis_url=server.url, artifact_retention_seconds=0.05, diagnosis_retention_seconds=0.05)
+    with Store.connect(settings) as store:
+        message, _ = store.diagnoses.create(spec_of(store))
+        started(store, message.id).succeed(result_of())
+        lost, _ = store.diagnoses.create(spec_of(store, seed=1))
+        started(store, lost.id)
+        upload(store, os.urandom(1024 * 1024))
+        store.connection.client.zadd("gradclinic:leases", {lost.id: 1})
+        time.sleep(0.1)
+        store.connection.client.config_set("maxmemory", 1)
+        with contextlib.suppress(StoreFull):  # the lost one cannot get its queue entry yet
+            store.reap()
+        assert store.counters.read().stored_bytes == len(MODEL)  # what the lost one needs
+        with pytest.raises(DiagnosisNotFound):
+            store.diagnoses.get(message.id)

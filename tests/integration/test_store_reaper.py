@@ -166,3 +166,36 @@ def test_an_artifact_that_a_diagnosis_needs_outlives_its_time(redis_url: str) ->
 def state(store: Store, diagnosis_id: str) -> str:
     name = diagnosis_pb2.DiagnosisState.Name(store.diagnoses.get(diagnosis_id).state)
     return name.removeprefix("DIAGNOSIS_STATE_")
+
+
+def test_deleting_takes_the_artifacts_that_no_other_diagnosis_names(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url)) as store:
+        spec = spec_of(store)
+        ids = [store.diagnoses.create(spec)[0].id for _ in range(3)]
+        for diagnosis_id in ids[:2]:
+            started(store, diagnosis_id).succeed(result_of())
+            store.diagnoses.delete(diagnosis_id)
+            store.reap()
+            assert b"".join(store.artifacts.read(spec.model_sha256)) == MODEL  # the third one waits for a worker
+        store.diagnoses.cancel(ids[2])
+        store.diagnoses.delete(ids[2])
+        assert store.artifacts.stat(spec.model_sha256) is None
+        store.reap()
+        client = store.connection.client
+        assert not list(client.scan_iter("gradclinic:chunk*"))
+        assert not client.exists("gradclinic:named", "gradclinic:references")
+        assert store.counters.read().stored_bytes == 0
+
+
+def test_a_deleted_artifact_that_another_tenant_has_stays_with_that_one(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url)) as store:
+        other = store.of("other")
+        with other.artifacts.upload(declaration_of(MODEL)) as running:
+            running.write(0, MODEL)
+            running.finish()
+        message, _ = store.diagnoses.create(spec_of(store))
+        store.diagnoses.cancel(message.id)
+        store.diagnoses.delete(message.id)
+        store.reap()
+        assert store.artifacts.stat(message.spec.model_sha256) is None
+        assert b"".join(other.artifacts.read(message.spec.model_sha256)) == MODEL

@@ -56,3 +56,18 @@ def test_each_script_says_what_it_does(script: str) -> None:
     own = source(script).removeprefix(PRELUDE + "\n")
     assert own.startswith("-- ")
     assert "-- ARGV:" in own
+
+
+ONLY_NEW_WORK = {"create", "upload_begin", "upload_append", "upload_finish", "artifact_touch"}
+ONLY_READ = {"fetch", "over", "page"}
+
+
+@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - ONLY_NEW_WORK - ONLY_READ))
+def test_a_full_redis_refuses_only_new_work(script: str) -> None:
+    calls = re.findall(
+        r"redis\.call\('(\w+)'|(go_on_when_full|drop_artifact|drop_part)\(", source(script).removeprefix(PRELUDE)
+    )
+    first_write = next(
+        name for call, own in calls if (name := own or call) not in {"ZSCORE", "EXISTS", "HGET", "HEXISTS"}
+    )
+    assert first_write in {"go_on_when_full", "drop_artifact", "drop_part"}  # the latter begin with a ZREM

@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from gradclinic_store import Store, queue
-from gradclinic_store.errors import StoreUnavailable
+from gradclinic_store.errors import StoreFull, StoreUnavailable
 from gradclinic_worker.process import reports
 from gradclinic_worker.process.supervisor import Supervisor
 
@@ -31,6 +31,7 @@ def run(diagnosis_id: str) -> None:
     Raises:
         RuntimeError: `prepare` was not called in this process.
         StoreUnavailable: The store did not answer for too long; the reaper gives the job to another worker.
+        StoreFull: The store took nothing for too long; the same.
     """
     if not _settings:
         raise RuntimeError("this process was not prepared for jobs")
@@ -44,7 +45,7 @@ def run(diagnosis_id: str) -> None:
             _log.info("nothing to do, it is not queued any more diagnosis=%s", diagnosis_id)
             return
         Supervisor(settings, store, attempt, sender, drain.fileno()).supervise()
-    except StoreUnavailable:
+    except (StoreUnavailable, StoreFull):
         sender.send(reports.StoreReached(reached=False))
         sender.send(reports.JobSettled("store_lost"))
         raise

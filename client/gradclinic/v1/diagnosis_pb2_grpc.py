@@ -93,7 +93,8 @@ class DiagnosisServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDiagnosis(self, request, context):
-        """Deletes a finished diagnosis. FAILED_PRECONDITION while it is not finished.
+        """Deletes a finished diagnosis now, and the artifacts that no other one names.
+        FAILED_PRECONDITION while it is not finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

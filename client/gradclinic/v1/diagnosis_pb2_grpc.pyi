@@ -64,7 +64,9 @@ class DiagnosisServiceStub:
         gradclinic.v1.diagnosis_pb2.DeleteDiagnosisRequest,
         google.protobuf.empty_pb2.Empty,
     ]
-    """Deletes a finished diagnosis. FAILED_PRECONDITION while it is not finished."""
+    """Deletes a finished diagnosis now, and the artifacts that no other one names.
+    FAILED_PRECONDITION while it is not finished.
+    """
 
 class DiagnosisServiceAsyncStub:
     """Diagnoses models: accepts jobs, tells how they go, keeps their results."""
@@ -111,7 +113,9 @@ class DiagnosisServiceAsyncStub:
         gradclinic.v1.diagnosis_pb2.DeleteDiagnosisRequest,
         google.protobuf.empty_pb2.Empty,
     ]
-    """Deletes a finished diagnosis. FAILED_PRECONDITION while it is not finished."""
+    """Deletes a finished diagnosis now, and the artifacts that no other one names.
+    FAILED_PRECONDITION while it is not finished.
+    """
 
 class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
     """Diagnoses models: accepts jobs, tells how they go, keeps their results."""
@@ -170,6 +174,8 @@ class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
         request: gradclinic.v1.diagnosis_pb2.DeleteDiagnosisRequest,
         context: _ServicerContext,
     ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
-        """Deletes a finished diagnosis. FAILED_PRECONDITION while it is not finished."""
+        """Deletes a finished diagnosis now, and the artifacts that no other one names.
+        FAILED_PRECONDITION while it is not finished.
+        """
 
 def add_DiagnosisServiceServicer_to_server(servicer: DiagnosisServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -48,6 +48,7 @@ for i = 13, 12 + artifact_count do
   artifacts[#artifacts + 1] = ARGV[i]
   redis.call('ZADD', ARTIFACTS, 'GT', int(now + artifact_retention_ms), held)
   redis.call('HINCRBY', REFERENCES, held, 1)
+  redis.call('HINCRBY', NAMED, held, 1)
 end
 -- Each tenant counts for itself: page tokens tell nothing of the others.
 local seq = redis.call('INCR', P .. 'sequence:' .. tenant)

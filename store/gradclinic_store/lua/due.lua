@@ -1,5 +1,6 @@
 -- Takes the diagnoses whose pause is over: {id, queue, attempt}...
 -- ARGV: at most
+go_on_when_full()
 local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', int(now_ms()), 'LIMIT', 0, ARGV[1])
 local taken = {}
 for _, id in ipairs(due) do

@@ -1,5 +1,6 @@
 -- Ends the diagnoses of one queue that waited longer than they may. Answers with their ids.
 -- ARGV: queue, ttl_ms, retention_ms, at most
+go_on_when_full()
 local now = now_ms()
 local late = redis.call('ZRANGEBYSCORE', waiting_key(ARGV[1]), '-inf', int(now - tonumber(ARGV[2])), 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(late) do

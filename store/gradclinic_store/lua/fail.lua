@@ -1,5 +1,6 @@
 -- Ends the current attempt without a result; 0 when it is not the current one any more.
 -- ARGV: id, token, retention_ms, failure
+go_on_when_full()
 local record = load(ARGV[1])
 if not record or record.token ~= ARGV[2] then return 0 end
 if record.state == FAILED then return 1 end

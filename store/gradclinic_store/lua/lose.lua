@@ -1,5 +1,6 @@
 -- Takes a diagnosis away from a worker whose lease ran out: queued again after a pause, or failed for good.
 -- ARGV: id, max_attempts, pause_ms, retention_ms, failure
+go_on_when_full()
 local record = load(ARGV[1])
 if not record or record.state ~= RUNNING then return nil end
 local now = now_ms()

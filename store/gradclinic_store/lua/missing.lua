@@ -1,5 +1,6 @@
 -- Notes that a queued diagnosis has no queue entry; answers {queue, attempt} when that has been so for too long.
 -- ARGV: id, grace_ms
+go_on_when_full()
 local record = load(ARGV[1])
 if not record or record.state ~= QUEUED or redis.call('ZSCORE', DELAYED, record.id) then
   redis.call('ZREM', MISSING, ARGV[1])

@@ -22,6 +22,7 @@ local function flow_key(tenant, id) return P .. 'flow:' .. tenant .. ':' .. id e
 local function events_key(tenant, id) return P .. 'events:' .. tenant .. ':' .. id end
 local function request_key(tenant, request_id) return P .. 'request:' .. tenant .. ':' .. request_id end
 local function reuse_key(tenant, fingerprint) return P .. 'reuse:' .. tenant .. ':' .. fingerprint end
+local function dropped_key(tenant, id) return P .. 'dropped:' .. tenant .. ':' .. id end
 local function index_key(tenant, name) return P .. 'index:' .. tenant .. ':' .. name end
 local function waiting_key(queue) return P .. 'waiting:' .. queue end
 -- A holding is what one tenant has of an artifact, `tenant:sha256`; the bytes themselves are there once.
@@ -41,6 +42,7 @@ local ARTIFACTS = P .. 'artifacts'   -- holding -> when it is dropped, ms
 local PARTS = P .. 'parts'           -- holding that is being uploaded -> when that is dropped, ms
 local STORED = P .. 'stored_bytes'   -- of all tenants, what they share counted once
 local REFERENCES = P .. 'references' -- holding -> how many unfinished diagnoses need it
+local NAMED = P .. 'named'           -- holding -> how many diagnoses name it, finished ones included
 local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
 
 -- Numbers as text: Lua itself writes 1.7e+12.
@@ -50,6 +52,10 @@ local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
+
+-- A full Redis refuses a script's first write if that may take memory, and then no other one. What was accepted must be
+-- able to end, and what is over to go: such scripts begin with a write that takes none.
+local function go_on_when_full() redis.call('ZREM', MISSING, '') end
 
 local function count(name, by) redis.call('HINCRBY', COUNTERS, name, by or 1) end
 

@@ -1,5 +1,6 @@
 -- Notes how far an attempt is; 0 when it is not the current one any more.
 -- ARGV: id, token, stage, progress, lease_ms
+go_on_when_full()
 local record = load(ARGV[1])
 if not record or record.state ~= RUNNING or record.token ~= ARGV[2] then return 0 end
 local now = now_ms()

@@ -1,5 +1,6 @@
 -- Gives a queued diagnosis to a worker, with a new fencing token. Answers with its record, or nil when it is not queued.
 -- ARGV: id, worker id, nonce of this call, lease_ms
+go_on_when_full()
 local id, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local record = load(id)
 if not record then return nil end

@@ -1,5 +1,6 @@
 -- Stores the result of the current attempt; 0 when it is not the current one any more.
 -- ARGV: id, token, retention_ms, summary, flow, verdict, number of findings, (code, severity)..., (stage, ms)...
+go_on_when_full()
 local record = load(ARGV[1])
 if not record or record.token ~= ARGV[2] then return 0 end
 if record.state == SUCCEEDED then return 1 end

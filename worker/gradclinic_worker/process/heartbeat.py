@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from gradclinic_store import Standing
-from gradclinic_store.errors import StoreUnavailable
+from gradclinic_store.errors import StoreFull, StoreUnavailable
 from gradclinic_worker.process import reports
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Heartbeat:
             try:
                 self.standing = self._speak()
                 self._tell(reached=True)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreFull) as error:
                 self._tell(reached=False)
                 _log.warning("the lease could not be renewed diagnosis=%s: %s", self._attempt.diagnosis.id, error)
             if self.standing is not Standing.ALIVE:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from gradclinic_store import Store
-from gradclinic_store.errors import StoreError, StoreUnavailable
+from gradclinic_store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class Presence:
             try:
                 self._store.fleet.report(self._worker_id, self._describe())
                 self._reached(True)  # noqa: FBT003 - the one thing it says
-            except StoreUnavailable as error:
+            except StoreError as error:  # a full Redis must not end the thread either
                 self._reached(False)  # noqa: FBT003 - the one thing it says
                 _log.warning("the fleet was not reached: %s", error)
             self._changed.wait(INTERVAL_SECONDS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import gradclinic
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_store import Standing
-from gradclinic_store.errors import ArtifactNotFound, StoreUnavailable
+from gradclinic_store.errors import ArtifactNotFound, StoreFull, StoreUnavailable
 from gradclinic_worker.process import exits, lease, memfd, pipe, replies, reports, request
 from gradclinic_worker.process.heartbeat import Heartbeat
 from gradclinic_worker.process.watch import Ending, Interrupted, Limits, Watch, timed_out
@@ -68,7 +68,7 @@ class Supervisor:
                 ending = self._run(heartbeat)
             except _Interrupt as interrupt:
                 ending = interrupt.ending
-            except StoreUnavailable:
+            except (StoreUnavailable, StoreFull):
                 raise  # nothing can be written down: the reaper gives the job to another worker
             except Exception:  # noqa: BLE001 - the job boundary: a defect of ours must not end in silence
                 _log.exception("the supervisor met a defect diagnosis=%s", self._attempt.diagnosis.id)
@@ -192,16 +192,17 @@ class Supervisor:
 
 
 def persist(write: Callable[[], bool]) -> bool:
-    """Write to the store, also while it does not answer for a while.
+    """Write to the store, also while it does not answer or is full for a while.
 
     Raises:
         StoreUnavailable: It did not answer for too long.
+        StoreFull: It was full for too long.
     """
     give_up_at = time.monotonic() + SETTLE_LIMIT_SECONDS
     while True:
         try:
             return write()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreFull) as error:
             if time.monotonic() > give_up_at:
                 raise
             _log.warning("the outcome could not be stored yet: %s", error)
