@@ -4,6 +4,8 @@ import pytest
 
 from gradclinic_worker.judging.finding import Severity
 from gradclinic_worker.judging.rule import Rule
+from gradclinic_worker.judging.tiny_run import TinyRun
+from gradclinic_worker.judging.tiny_terms import term
 from gradclinic_worker.rules import RULES, judge
 
 CASES = [pytest.param(rule, id=rule.code) for rule in RULES]
@@ -43,3 +45,11 @@ def test_findings_say_all_that_the_catalogue_demands(rule: Rule) -> None:
 
 def test_codes_are_unique() -> None:
     assert len(RULES) == len({rule.code for rule in RULES})
+
+
+def test_a_one_hot_choice_is_no_softmax() -> None:
+    run = TinyRun()
+    chosen = run.op("aten::one_hot", run.op("aten::linear", "x", weights=["fc.weight"]), requires_grad=False)
+    called = term("cross_entropy", chosen, prediction={"min": 0.0, "max": 1.0, "probability_dims": (1,)})
+    judgement = judge(run.finish(chosen, loss_name="cross_entropy", terms=(called,)))
+    assert ["non-differentiable-op"] == [finding.code for finding in judgement.findings]

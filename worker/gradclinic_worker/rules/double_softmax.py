@@ -56,7 +56,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         last.add(output.index if output is not None else -1)
         if each.name not in OF_LOGITS or output is None:
             continue
-        if squashes(paths, output) or (plain(output.op) not in LAYERS and _is_distribution(each)):
+        is_computed = output.requires_grad and plain(output.op) not in LAYERS  # a one-hot choice is not squashed
+        if squashes(paths, output) or (is_computed and _is_distribution(each)):
             told.add(output.index)
             yield _finding(behind_clamps(paths, output), f"`{each.name}`, which applies it itself")
     for site in paths.sites.values():
