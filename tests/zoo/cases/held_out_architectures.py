@@ -228,7 +228,7 @@ class Lora(nn.Module):
         self.up = nn.Parameter(torch.zeros(4, 18))
         self.head = nn.Linear(18, 3)
         for each in (*self.base.parameters(), *self.head.parameters()):
-            each.requires_grad_(requires_grad=False)
+            each.requires_grad = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.relu(self.base(x) + x @ self.down @ self.up))
