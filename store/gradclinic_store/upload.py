@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gradclinic.v1 import artifact_pb2
-    from gradclinic_store.blobs import Blobs
+    from gradclinic_store.blobs import Blobs, Piece
     from gradclinic_store.connection import Connection
+
+TINY_BYTES = 64 * 1024  # pieces below are put together, for each one that is kept as it came costs memory of its own
 
 
 class Upload:
@@ -56,8 +58,9 @@ class Upload:
         self._position_bytes = declaration.offset_bytes
         self._handed_over_bytes = declaration.offset_bytes
         self._chunk_number = 0
-        self._partial = bytearray()  # less than a chunk
-        self._batch: list[bytes] = []  # whole chunks
+        self._chunk: list[Piece] = []  # the one that is filled
+        self._chunk_bytes = 0
+        self._batch: list[list[Piece]] = []  # whole ones
         self._thread: ThreadPoolExecutor | None = None
         self._on_its_way: Future[None] | None = None
         if declaration.offset_bytes and stored is None:
@@ -68,8 +71,8 @@ class Upload:
         """Where the next byte belongs."""
         return self._position_bytes
 
-    def write(self, offset_bytes: int, content: bytes) -> None:
-        """Take the next piece, of any size.
+    def write(self, offset_bytes: int, content: bytes | memoryview) -> None:
+        """Take the next piece, of any size; it is kept until it is stored and must not change.
 
         Raises:
             OffsetMismatch: it does not belong where the last one ended.
@@ -85,14 +88,7 @@ class Upload:
             raise TooManyBytes(f"more bytes came than the {self._declaration.size_bytes:,} that were declared")
         self._hash.update(content)
         self._position_bytes += len(content)
-        chunk_bytes = self._blobs.chunk_bytes
-        if not self._partial and len(content) == chunk_bytes:
-            self._batch.append(content)
-        else:
-            self._partial += content
-            while len(self._partial) >= chunk_bytes:
-                self._batch.append(bytes(memoryview(self._partial)[:chunk_bytes]))
-                del self._partial[:chunk_bytes]
+        self._gather(memoryview(content))
         if len(self._batch) >= self._blobs.chunks_at_once:
             self._send()
 
@@ -144,6 +140,27 @@ class Upload:
             if self._thread is not None:
                 self._thread.shutdown()
 
+    def _gather(self, content: memoryview) -> None:
+        """Cut what came at the ends of chunks; only tiny pieces are copied."""
+        while content:
+            piece = content[: self._blobs.chunk_bytes - self._chunk_bytes]
+            content = content[len(piece) :]
+            last = self._chunk[-1] if self._chunk else None
+            if len(piece) >= TINY_BYTES:
+                self._chunk.append(piece)
+            elif isinstance(last, bytearray):
+                last += piece
+            else:
+                self._chunk.append(bytearray(piece))
+            self._chunk_bytes += len(piece)
+            if self._chunk_bytes == self._blobs.chunk_bytes:
+                self._close_chunk()
+
+    def _close_chunk(self) -> None:
+        if self._chunk:
+            self._batch.append(self._chunk)
+            self._chunk, self._chunk_bytes = [], 0
+
     def _send(self) -> None:
         """Hand the batch to the upload's own thread, once the one before has arrived."""
         self._arrive()
@@ -159,18 +176,16 @@ class Upload:
 
     def _flush(self) -> None:
         self._arrive()
-        if self._partial:
-            self._batch.append(bytes(self._partial))
-            self._partial.clear()
+        self._close_chunk()
         batch, self._batch = self._batch, []
         if batch:
             self._store(batch)
 
-    def _store(self, batch: list[bytes]) -> None:
+    def _store(self, batch: list[list[Piece]]) -> None:
         names = [f"{self._blob}/{self._writer}-{self._chunk_number + i}" for i in range(len(batch))]
         self._chunk_number += len(batch)
         self._blobs.write(dict(zip(names, batch, strict=True)))
-        size_bytes = sum(map(len, batch))
+        size_bytes = sum(len(piece) for chunk in batch for piece in chunk)
         noted = self._connection.run(
             "upload_append",
             self._tenant,

@@ -270,6 +270,28 @@ def test_memory_stays_flat(store: Store) -> None:
     assert peak_bytes < 48 * MIB
 
 
+def test_memory_stays_flat_with_tiny_pieces(store: Store) -> None:
+    content = CONTENT[:MIB]
+    tracemalloc.start()
+    with store.artifacts.upload(declaration_of(content)) as running:
+        for offset in range(0, MIB, 16):
+            running.write(offset, content[offset : offset + 16])
+        running.finish()
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert content == b"".join(store.artifacts.read(sha256_of(content)))
+    assert peak_bytes < 8 * MIB
+
+
+@pytest.mark.parametrize("piece_bytes", [100 * 1024, MIB - 1, MIB, 3 * MIB, 11 * MIB])
+def test_pieces_of_any_size(store: Store, piece_bytes: int) -> None:
+    with store.artifacts.upload(declaration_of(CONTENT)) as running:
+        for offset in range(0, len(CONTENT), piece_bytes):
+            running.write(offset, memoryview(CONTENT)[offset : offset + piece_bytes])
+        running.finish()
+    assert CONTENT == b"".join(store.artifacts.read(sha256_of(CONTENT)))
+
+
 def test_small_artifacts_are_read_together(store: Store) -> None:
     small, large = upload(store, b"small").sha256, upload(store, b"x" * (artifacts_module.SMALL_BYTES + 1)).sha256
     together = store.connection.settings.blob_url == ""

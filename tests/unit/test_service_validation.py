@@ -13,6 +13,7 @@ from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2
 from gradclinic_service.errors import InvalidRequest, Violation, require
 from gradclinic_service.settings import MAX_CHUNK_BYTES
+from gradclinic_service.upload_messages import Piece
 from gradclinic_service.validation.requests import (
     chunk_violations,
     create_violations,
@@ -259,8 +260,8 @@ def test_a_plain_declaration_is_fine() -> None:
 
 
 def test_chunks() -> None:
-    def chunk(content: bytes) -> artifact_pb2.UploadArtifactRequest:
-        return artifact_pb2.UploadArtifactRequest(chunk=artifact_pb2.ArtifactChunk(content=content))
+    def chunk(content: bytes) -> Piece:
+        return Piece(0, memoryview(content))
 
     assert [] == list(chunk_violations(chunk(bytes(MAX_CHUNK_BYTES))))
     assert ["chunk.content"] == [v.field for v in chunk_violations(chunk(bytes(MAX_CHUNK_BYTES + 1)))]

@@ -7,9 +7,12 @@ import logging
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
 from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc
 from gradclinic_service.errors import ArtifactUnknown, TooManyUploads, UploadStalled, Violation, require
 from gradclinic_service.identity import caller
+from gradclinic_service.upload_messages import Piece, read_message
 from gradclinic_service.uploads import UploadPipeline
 from gradclinic_service.validation.fields import sha256_violations
 from gradclinic_service.validation.requests import chunk_violations, declaration_violations
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from gradclinic_service.boundary import Context
     from gradclinic_service.settings import ServiceSettings
     from gradclinic_service.threads import StoreThreads
+    from gradclinic_service.upload_messages import Message
     from gradclinic_store import Store
     from gradclinic_store.artifacts import Artifacts
     from gradclinic_store.upload import Upload
@@ -66,7 +70,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
 
     async def UploadArtifact(  # noqa: N802, gRPC's name
         self,
-        request_iterator: AsyncIterator[artifact_pb2.UploadArtifactRequest],
+        request_iterator: AsyncIterator[Message],
         context: Context,  # noqa: ARG002, gRPC passes it
     ) -> artifact_pb2.Artifact:
         """Stores what arrives; answers at once where it is stored already."""
@@ -80,8 +84,8 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             async with self._opened(declaration) as pipeline:
                 while (message := await self._next(messages)) is not None:
                     require(chunk_violations(message))
-                    self._received.inc(len(message.chunk.content))
-                    await pipeline.add(message.chunk)
+                    self._received.inc(len(message.content))
+                    await pipeline.add(message)
                 return await pipeline.finish()
 
     def _mine(self) -> Artifacts:
@@ -90,7 +94,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
 
     async def _declaration(self, messages: AsyncIterator[Any]) -> artifact_pb2.ArtifactDeclaration:
         first = await self._next(messages)
-        if first is None or first.WhichOneof("payload") != "declaration":
+        if first is None or isinstance(first, Piece) or first.WhichOneof("payload") != "declaration":
             require([Violation("declaration", "is missing; the first message of an upload declares what will come")])
         declaration: artifact_pb2.ArtifactDeclaration = first.declaration
         require(declaration_violations(declaration))
@@ -146,6 +150,19 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             await self._threads.run(upload.__exit__, type(error), error, error.__traceback__)
         except StoreError as third:
             logger.info("an interrupted upload could not be kept whole error=%s", third)
+
+
+def add_artifact_servicer(servicer: ArtifactServicer, server: grpc.aio.Server) -> None:
+    """Adds the service as the generated code does, but for how the messages of an upload are read."""
+    upload = grpc.stream_unary_rpc_method_handler(
+        servicer.UploadArtifact,
+        request_deserializer=read_message,
+        response_serializer=artifact_pb2.Artifact.SerializeToString,
+    )
+    service = artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"].full_name
+    # The first handler that knows a method has it.
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"UploadArtifact": upload}),))
+    artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(servicer, server)
 
 
 def _other_kind(stored: artifact_pb2.Artifact, declaration: artifact_pb2.ArtifactDeclaration) -> Iterator[Violation]:

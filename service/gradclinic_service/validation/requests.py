@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2
 from gradclinic_service.errors import Violation
 from gradclinic_service.settings import MAX_CHUNK_BYTES
+from gradclinic_service.upload_messages import Piece
 from gradclinic_service.validation.fields import (
     MAX_RUN_CHARACTERS,
     enum_violations,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from google.protobuf.duration_pb2 import Duration
+
+    from gradclinic_service.upload_messages import Message
 
 DEVICE_KINDS = ("cpu", "cuda")
 MAX_OUTPUT_CHARACTERS = 256
@@ -131,12 +134,12 @@ def declaration_violations(declaration: artifact_pb2.ArtifactDeclaration) -> Ite
         )
 
 
-def chunk_violations(request: artifact_pb2.UploadArtifactRequest) -> Iterator[Violation]:
+def chunk_violations(message: Message) -> Iterator[Violation]:
     """Every later message of an upload, apart from where it belongs."""
-    if request.WhichOneof("payload") != "chunk":
+    if not isinstance(message, Piece):
         yield Violation("chunk", "is missing; only the first message of an upload is a declaration")
         return
-    size_bytes = len(request.chunk.content)
+    size_bytes = len(message.content)
     if size_bytes == 0:
         yield Violation("chunk.content", "is empty; leave such chunks out")
     elif size_bytes > MAX_CHUNK_BYTES:
