@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradclinic_worker.engine import dataflow_containers, dataflow_scalars, ops
+from gradclinic_worker.engine import dataflow_containers, dataflow_scalars, ops, program_nodes
 from gradclinic_worker.engine.dataflow_attributes import Attributes, assigned_names
 from gradclinic_worker.engine.dataflow_containers import Moment, known
 from gradclinic_worker.engine.dataflow_values import (
@@ -56,6 +56,7 @@ class SiteDraft:
         is_write: It writes into one of its arguments.
         node: Its node in the inlined graph.
         arguments: What each argument of its node holds, by position.
+        schema: Of its operation, where that has one.
     """
 
     index: int
@@ -67,6 +68,7 @@ class SiteDraft:
     reads: set[int] = field(default_factory=set)
     constants: dict[str, object] = field(default_factory=dict)
     arguments: tuple[Flow, ...] = ()
+    schema: ops.Schema | None = None
 
 
 class Walk:
@@ -125,7 +127,7 @@ class Walk:
                 target = self._values[node.input().unique()]
                 self._values[node.output().unique()] = self._attributes.get(target, node.s("name"))
             case "prim::SetAttr":
-                target, value = (self._values[each.unique()] for each in node.inputs())
+                target, value = (self._values[each.unique()] for each in program_nodes.inputs(node))
                 self._attributes.set(target, node.s("name"), value, certain=not self._depth)
             case "prim::If":
                 self._if(node)
@@ -156,7 +158,7 @@ class Walk:
         if isinstance(condition, bool):
             taken = then if condition else otherwise
             self._block(taken)
-            for output, value in zip(node.outputs(), taken.outputs(), strict=True):
+            for output, value in zip(program_nodes.outputs(node), taken.outputs(), strict=True):
                 self._values[output.unique()] = self._values[value.unique()]
             return
         changes = []
@@ -167,18 +169,18 @@ class Walk:
             changes.append(self._journal.end())
             self._depth -= 1
         self._journal.join(changes)
-        for output, *options in zip(node.outputs(), then.outputs(), otherwise.outputs(), strict=True):
+        for output, *options in zip(program_nodes.outputs(node), then.outputs(), otherwise.outputs(), strict=True):
             either = self._either(output)
             for option in options:
                 either.offer(self._values[option.unique()], self._journal)
 
     def _loop(self, node: torch.Node) -> None:
         (block,) = node.blocks()
-        _, condition, *initial = (self._values[value.unique()] for value in node.inputs())
+        _, condition, *initial = (self._values[value.unique()] for value in program_nodes.inputs(node))
         counter, *carried = block.inputs()
         self._values[counter.unique()] = Scalar()
         if known(condition) is False:
-            for output, value in zip(node.outputs(), initial, strict=True):
+            for output, value in zip(program_nodes.outputs(node), initial, strict=True):
                 self._values[output.unique()] = value
             return
         for inside, start in zip(carried, initial, strict=True):
@@ -195,7 +197,7 @@ class Walk:
                 self._either(inside).offer(again, self._journal)
             if self._journal.growth == before:
                 break
-        for output, inside in zip(node.outputs(), carried, strict=True):
+        for output, inside in zip(program_nodes.outputs(node), carried, strict=True):
             self._values[output.unique()] = self._either(inside)
 
     def _either(self, value: torch.Value) -> Either:
@@ -206,23 +208,23 @@ class Walk:
         return made
 
     def _operator(self, node: torch.Node, kind: str) -> None:
-        values = [self._values.get(value.unique()) or Scalar() for value in node.inputs()]
+        values = [self._values.get(value.unique()) or Scalar() for value in program_nodes.inputs(node)]
         handler = dataflow_containers.ALWAYS.get(kind)
         if handler is None and kind in dataflow_containers.ON_CONTAINERS and values and _is_container(values[0]):
             handler = dataflow_containers.ON_CONTAINERS[kind]
         if handler is not None:
             results = handler(node, values, Moment(self._journal, once=not self._depth))
-            for output, value in zip(node.outputs(), results, strict=False):
+            for output, value in zip(program_nodes.outputs(node), results, strict=False):
                 self._values[output.unique()] = self._piece(output, value, values[0] if values else None)
             return
         if kind in ops.SHAPE_ONLY:
-            for output in node.outputs():
+            for output in program_nodes.outputs(node):
                 folded = dataflow_scalars.fold(kind, values) if kind in dataflow_scalars.FOLDED else UNKNOWN
                 self._values[output.unique()] = Scalar(folded, is_shape=_form(output.type()) == "tensor")
             return
         if not node.outputsSize() or kind in _SILENT:
             return
-        outputs = list(node.outputs())
+        outputs = program_nodes.outputs(node)
         forms = [_form(output.type()) for output in outputs]
         if forms == ["number"]:
             self._number(node, kind, values)
@@ -275,6 +277,7 @@ class Walk:
                 continue
             self._put_site(node, output, position, form, reads, constants, is_write=is_write)
             site = self._site_of[output.unique()]
+            site.schema = schema
             flows = tuple(flow_of(value) for value in values)
             site.arguments = tuple(a | b for a, b in zip(site.arguments or flows, flows, strict=True))
             if viewed is not None:

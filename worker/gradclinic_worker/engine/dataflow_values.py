@@ -257,9 +257,11 @@ class Either(Value):
 
 def settle(value: Value) -> list[Value]:
     """The values that one may stand for, without any Either."""
+    if not isinstance(value, Either):
+        return [value]
     found: list[Value] = []
     seen: set[int] = set()
-    waiting = [value]
+    waiting: list[Value] = [value]
     while waiting:
         each = waiting.pop()
         if id(each) in seen:
@@ -280,6 +282,10 @@ def any_of(values: Iterable[Value]) -> Value:
 
 def flow_of(value: Value) -> Flow:
     """Where everything in a container comes from; containers may hold themselves."""
+    if isinstance(value, Tensor):
+        return value.content
+    if isinstance(value, Scalar):
+        return value.source
     found: set[int] = set()
     seen: set[int] = set()
     waiting = [value]

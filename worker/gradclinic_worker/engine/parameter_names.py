@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class ParameterNames(AbstractSet[str]):
@@ -15,16 +15,18 @@ class ParameterNames(AbstractSet[str]):
     10,000 sites that depend on thousands of parameters each would need gigabytes as frozensets.
     """
 
-    __slots__ = ("_bits", "_places")
+    __slots__ = ("_bits", "_names", "_places")
 
-    def __init__(self, bits: int, places: dict[str, int]) -> None:
+    def __init__(self, bits: int, names: Sequence[str], places: Mapping[str, int]) -> None:
         """Makes a set.
 
         Args:
             bits: Bit ``places[name]`` is set for each name in it.
-            places: Of all parameters; shared, never changed.
+            names: Of all parameters; shared, never changed.
+            places: Their places in ``names``; likewise.
         """
         self._bits = bits
+        self._names = names
         self._places = places
 
     def __contains__(self, name: object) -> bool:
@@ -34,7 +36,11 @@ class ParameterNames(AbstractSet[str]):
 
     def __iter__(self) -> Iterator[str]:
         """The names, in the order of the parameters."""
-        return (name for name, place in self._places.items() if self._bits >> place & 1)
+        left = self._bits
+        while left:
+            lowest = left & -left
+            yield self._names[lowest.bit_length() - 1]
+            left ^= lowest
 
     def __len__(self) -> int:
         """How many."""

@@ -16,6 +16,7 @@ from gradclinic_worker.engine import (
     program_autocast,
     program_inline,
     program_lines,
+    program_nodes,
 )
 from gradclinic_worker.engine.parameter_names import ParameterNames
 from gradclinic_worker.reading.loss_ops import LOSS_OPS
@@ -151,8 +152,7 @@ def _finish(
 ) -> ProgramSite:
     op = draft.node.kind()
     reads = tuple(sorted(draft.reads))
-    schema = ops.schema(draft.node.schema())
-    viewed = schema.viewed if schema is not None else ()
+    viewed = draft.schema.viewed if draft.schema is not None else ()
     return ProgramSite(
         index=draft.index,
         op=op,
@@ -178,7 +178,8 @@ def _finish(
 
 def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> list[AbstractSet[str]]:
     """For each site the parameters on which its value depends, through any number of steps."""
-    places = {name: i for i, name in enumerate(name for kind, name in sources.names if kind == "parameter")}
+    parameters = [name for kind, name in sources.names if kind == "parameter"]
+    places = {name: place for place, name in enumerate(parameters)}
     bit = {-1 - i: 1 << places[name] for i, (kind, name) in enumerate(sources.names) if kind == "parameter"}
     masks = [0] * len(drafts)
     for draft in drafts:
@@ -196,7 +197,7 @@ def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> li
                 masks[draft.index] = mask
                 changed = True
     # Sites in a row mostly share one set.
-    names = {mask: ParameterNames(mask, places) for mask in dict.fromkeys(masks)}
+    names = {mask: ParameterNames(mask, parameters, places) for mask in dict.fromkeys(masks)}
     return [names[mask] for mask in masks]
 
 
@@ -232,10 +233,10 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
             call = graph.create(kinds[draft.form], [draft.node.outputsAt(draft.position), index], 0)
         call.insertAfter(draft.node)
         if draft.node.kind() == ops.FUSED_ATTENTION:
-            read = [list(draft.node.inputs())[position] for position in (0, 1, 3, 5, 6)]
+            read = [draft.node.inputsAt(position) for position in (0, 1, 3, 5, 6)]
             graph.create(probe.PROBE_ATTENTION, [*read, index], 0).insertBefore(draft.node)
         if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
-            read = list(draft.node.inputs())[: 1 + len(loss.targets)]
+            read = program_nodes.inputs(draft.node)[: 1 + len(loss.targets)]
             operands = graph.create("prim::ListConstruct", read, 1)
             operands.output().setType(torch.ListType.ofTensors())
             operands.insertBefore(draft.node)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker.engine import program_source
+from gradclinic_worker.engine import program_nodes, program_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +148,7 @@ def _inline_forks(graph: torch.Graph) -> None:
     for node in forks:
         # The insert point must not stay at a node that is destroyed.
         with graph.insert_point_guard(node):
-            (value,) = graph.insertGraph(node.g("Subgraph"), list(node.inputs()))
+            (value,) = graph.insertGraph(node.g("Subgraph"), program_nodes.inputs(node))
         _cast(graph, value, node)
     _destroy(forks)
 
@@ -198,9 +198,7 @@ def _adopt(inlined: Inlined, node: torch.Node, frame: Frame, found: list[tuple[t
 
 
 def _nested_nodes(node: torch.Node) -> Iterator[torch.Node]:
-    if not node.kind().startswith("prim::"):  # only control flow has blocks
-        return
-    for block in node.blocks():
+    for block in program_nodes.blocks(node, node.kind()):
         for inner in block.nodes():
             yield inner
             yield from _nested_nodes(inner)

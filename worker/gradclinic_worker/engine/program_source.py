@@ -28,7 +28,12 @@ _TORCH = re.compile(r"(?:^|/)(?:site|dist)-packages/torch/|^code/__torch__/torch
 
 def is_users(line: SourceLine) -> bool:
     """Whether a line stands outside torch itself."""
-    return not _TORCH.search(line.file)
+    return not _is_torchs(line.file)
+
+
+@lru_cache(maxsize=4096)
+def _is_torchs(file: str) -> bool:
+    return _TORCH.search(file) is not None
 
 
 def is_original(line: SourceLine) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker.engine import feed, probe
+from gradclinic_worker.engine import feed, probe, program_nodes
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import SampleLeak
 from gradclinic_worker.reading.op_kinds import plain
@@ -277,7 +277,7 @@ def _without_batch_statistics(graph: torch.Graph) -> torch.Graph:
     """A copy in which batch normalisation uses its running statistics, where it has any."""
     copy = graph.copy()
     for node in copy.findAllNodes("aten::batch_norm"):  # type: ignore[attr-defined]  # missing in torch's stubs
-        inputs = list(node.inputs())
+        inputs = program_nodes.inputs(node)
         if str(inputs[RUNNING_MEAN_ARGUMENT].type()) != "NoneType":
             copy.setInsertPoint(node)
             node.replaceInput(TRAINING_ARGUMENT, copy.insertConstant(False))  # type: ignore[attr-defined]  # noqa: FBT003  # missing in torch's stubs

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradclinic_worker.engine import program_nodes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,8 +88,7 @@ def _operator(root: str, path: list[str]) -> str:
 def look_through_graph(graph: torch.Graph, policy: OperatorPolicy) -> Forbidden | None:
     """The first node of a graph, or of what it calls, that a policy refuses."""
     permitted: set[str] = set()
-    for node in _nodes(graph):
-        kind = node.kind()
+    for node, kind in _nodes(graph):
         if kind in permitted:
             continue
         if not policy.permits(kind):
@@ -97,12 +98,13 @@ def look_through_graph(graph: torch.Graph, policy: OperatorPolicy) -> Forbidden 
     return None
 
 
-def _nodes(graph: torch.Graph) -> Iterator[torch.Node]:
+def _nodes(graph: torch.Graph) -> Iterator[tuple[torch.Node, str]]:
     waiting: list[torch.Graph | torch.Block] = [graph]
     while waiting:
         for node in waiting.pop().nodes():
-            yield node
-            waiting += node.blocks()
+            kind = node.kind()
+            yield node, kind
+            waiting += program_nodes.blocks(node, kind)
 
 
 _SOURCE = re.compile(r'File "([^"]+)", line (\d+)')

@@ -44,13 +44,17 @@ def batch_size_of(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[in
 
 def batch_dimensions(paths: Paths) -> dict[int, int]:
     """The batch dimension of each site that has one, by its index."""
+    return paths.once(_batch_dimensions)
+
+
+def _batch_dimensions(paths: Paths) -> dict[int, int]:
     size = batch_size(paths.measurements)
     known: dict[int | str, int] = {}
     for each in paths.measurements.inputs:
         if size in each.shape:
             known[f"input:{each.name}"] = each.shape.index(size)
     found: dict[int, int] = {}
-    for site in sorted(paths.sites.values(), key=lambda each: each.first_call_order):
+    for site in paths.in_order:
         dimension = _of(paths, site, known, size)
         if dimension is not None:
             known[site.index] = found[site.index] = dimension

@@ -94,6 +94,18 @@ class DepthProfile:
 
 def depth_profile(paths: Paths, start: Site) -> DepthProfile | None:
     """The profile from ``start`` to the loss; None where no gradient arrives or nothing was measured."""
+    profiles = paths.once(_profiles)
+    if start.index not in profiles:
+        profiles[start.index] = _profile(paths, start)
+    return profiles[start.index]
+
+
+def _profiles(_: Paths) -> dict[int, DepthProfile | None]:
+    """Those that somebody asked for; several rules look at the same ones."""
+    return {}
+
+
+def _profile(paths: Paths, start: Site) -> DepthProfile | None:
     known = paths.once(_places)
     way = [known[site.index] for site in paths.toward_loss(start)]
     measured = [place for place in way if place.norm is not None]
@@ -148,18 +160,24 @@ class _Place:
 
 
 def _places(paths: Paths) -> dict[int, _Place]:
-    weights = {parameter.name: parameter for parameter in paths.measurements.parameters if len(parameter.shape) > 1}
+    weights = paths.weights
+    norms = paths.once(_norms)
     found = {}
     for site in paths.sites.values():
-        norm = gradient_norm(site)
         found[site.index] = _Place(
             site,
-            math.log2(norm) if norm > 0 else None,
+            norms.get(site.index),
             next((weights[name] for name in weights_of(paths, site) if name in weights), None),
             sum(each.requires_grad for each in paths.operands(site)) > 1,
             site.gradient is not None and bool(site.gradient.nonfinite),
         )
     return found
+
+
+def _norms(paths: Paths) -> dict[int, float]:
+    """L2 norm of the gradient that arrives at each site where one does, as log2."""
+    norms = ((index, gradient_norm(site)) for index, site in paths.sites.items())
+    return {index: math.log2(norm) for index, norm in norms if norm > 0}
 
 
 def change_bits(paths: Paths, start: Site) -> float:
@@ -170,20 +188,20 @@ def change_bits(paths: Paths, start: Site) -> float:
 def _changes(paths: Paths) -> dict[int, float]:
     """By site: how far the gradient at the end of its way is from the smallest or largest along it; not in loops."""
     found: dict[int, tuple[float, float, float] | None] = {}  # at the end, smallest, largest, as log2
+    norms = paths.once(_norms)
     for start in entry_layers(paths):
-        way: dict[int, Site] = {}
+        way: dict[int, None] = {}
         site: Site | None = start
         while site is not None and site.index not in found and site.index not in way:
-            way[site.index] = site
+            way[site.index] = None
             site = paths.onward(site)
         behind: tuple[float, float, float] | None = (math.nan, math.inf, -math.inf)
         if site is not None:
             behind = None if site.index in way else found[site.index]
-        for index, each in reversed(way.items()):
-            norm = gradient_norm(each)
-            if behind is not None and norm > 0 and math.isfinite(norm):
+        for index in reversed(way):
+            bits = norms.get(index, math.inf)
+            if behind is not None and bits < math.inf:
                 end, low, high = behind
-                bits = math.log2(norm)
                 behind = (bits if math.isnan(end) else end, min(low, bits), max(high, bits))
             found[index] = behind
     return {index: max(each[2] - each[0], each[0] - each[1]) for index, each in found.items() if each is not None}
@@ -206,6 +224,10 @@ def weights_of(paths: Paths, site: Site) -> list[str]:
 
 def entry_layers(paths: Paths) -> list[Site]:
     """Sites that read a trainable weight, in the order in which they ran; views of a weight stand for it."""
+    return paths.once(_entry_layers)
+
+
+def _entry_layers(paths: Paths) -> list[Site]:
     return sorted(
         {
             site.index: site

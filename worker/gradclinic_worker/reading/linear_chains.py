@@ -15,6 +15,7 @@ CONVOLUTIONS = frozenset(f"aten::{name}" for name in ("conv1d", "conv2d", "conv3
 # The weight is stored as [out, in] (linear, convolutions) or as [in, out].
 OUT_FIRST = CONVOLUTIONS | {"aten::linear"}
 IN_FIRST = frozenset({"aten::matmul", "aten::mm", "aten::addmm"})
+MULTIPLYING = OUT_FIRST | IN_FIRST
 # They hand on the same numbers in another arrangement, or each multiplied by a number.
 ARRANGING = frozenset(
     f"aten::{name}"
@@ -49,9 +50,11 @@ def layers(paths: Paths) -> dict[int, Layer]:
 
 
 def _layers(paths: Paths) -> dict[int, Layer]:
-    weights = {parameter.name: parameter for parameter in paths.measurements.parameters if len(parameter.shape) > 1}
+    weights = paths.weights
     found: dict[int, Layer] = {}
     for site in paths.sites.values():
+        if plain(site.op) not in MULTIPLYING:
+            continue
         held = [paths.base(atom) for argument in site.arguments for atom in argument]
         names = [atom.removeprefix("parameter:") for atom in held if isinstance(atom, str)]
         known = [weights[name] for name in names if name in weights]

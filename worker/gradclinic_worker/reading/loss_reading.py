@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gradclinic_worker.reading.op_kinds import SHAPE_ONLY, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gradclinic_worker.measurements import LossTerm, Parameter, Site, Target, Tensor
     from gradclinic_worker.reading.paths import Paths
@@ -107,13 +107,15 @@ def shape_of(paths: Paths, source: int | str) -> tuple[int, ...] | None:
     if isinstance(source, int):
         site = paths.sites.get(source)
         return site.shape if site is not None else None
-    kind, _, name = source.partition(":")
+    return paths.once(_named_shapes).get(source)
+
+
+def _named_shapes(paths: Paths) -> dict[str, tuple[int, ...]]:
     measured = paths.measurements
-    if kind == "target":
-        return next((each.shape for each in measured.target if each.name == name), None)
-    groups: dict[str, Iterable[Tensor | Parameter]] = {
+    named: dict[str, Sequence[Tensor | Parameter]] = {
+        "target": measured.target,
         "input": measured.inputs,
         "buffer": measured.buffers,
         "parameter": measured.parameters,
     }
-    return next((each.shape for each in groups.get(kind, ()) if each.name == name), None)
+    return {f"{kind}:{each.name}": each.shape for kind, group in named.items() for each in group}

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.reading.op_kinds import plain
+from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +59,13 @@ def values_per_channel(site: Site) -> int:
 
 def running_statistics(measurements: Measurements, site: Site) -> tuple[Tensor, Tensor] | None:
     """Running mean and variance that it read, in this order."""
-    by_name = {buffer.name: buffer for buffer in measurements.buffers}
+    by_name = Paths(measurements).once(_buffers)
     read = [by_name[name] for name in site.buffers if name in by_name and "float" in by_name[name].dtype]
     return (read[0], read[1]) if len(read) == 2 else None  # noqa: PLR2004 - mean and variance
+
+
+def _buffers(paths: Paths) -> dict[str, Tensor]:
+    return {buffer.name: buffer for buffer in paths.measurements.buffers}
 
 
 def are_fresh(statistics: tuple[Tensor, Tensor]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from gradclinic_worker.reading.op_kinds import SHAPE_ONLY, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gradclinic_worker.measurements import GradientStatus, Measurements, Parameter, Site, Statistics
 
@@ -28,6 +28,25 @@ class Paths:
         self.lasting = known.lasting
         self.outputs = known.outputs
         self._known = known
+
+    @property
+    def in_order(self) -> Sequence[Site]:
+        """The sites in the order in which they ran."""
+        return self._known.in_order
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """All of them, by name."""
+        return self._known.parameters
+
+    @property
+    def weights(self) -> Mapping[str, Parameter]:
+        """Those of two and more dimensions, by name."""
+        return self._known.weights
+
+    def with_status(self, status: GradientStatus) -> Sequence[Parameter]:
+        """The parameters of whose gradient this became, in the program's order."""
+        return self._known.by_status.get(status, ())
 
     def base(self, atom: int | str) -> int | str:
         """What a value is a view of (itself if it is none): a site, or `parameter:NAME` and the like."""
@@ -75,19 +94,15 @@ class Paths:
 
     def cuts(self, parameter: Parameter) -> list[Site]:
         """The first op on each way from ``parameter`` to the loss whose result does not require a gradient."""
-        return self._frontier(parameter, lambda site: site.requires_grad)
+        return self._frontier(parameter, self.once(_cuts))
 
     def blocks(self, parameter: Parameter) -> list[Site]:
         """The first op on each way from ``parameter`` at which a non-zero gradient arrives that it does not hand on."""
-        return self._frontier(parameter, lambda site: site.gradient is None or is_all_zero(site))
+        return self._frontier(parameter, self.once(_blocks))
 
     def parameters_before(self, site: Site, status: GradientStatus) -> tuple[str, ...]:
         """Names of the parameters of this ``status`` whose value that of ``site`` depends on."""
-        return tuple(
-            parameter.name
-            for parameter in self.measurements.parameters
-            if parameter.status is status and parameter.name in site.reached_by
-        )
+        return tuple(each.name for each in self.with_status(status) if each.name in site.reached_by)
 
     def feeding_parameters(self, site: Site) -> tuple[str, ...]:
         """Names of the parameters of the layer (or layers) right before ``site``."""
@@ -117,6 +132,24 @@ class Paths:
 
     def toward_loss(self, site: Site) -> list[Site]:
         """The way from ``site`` to the loss along which most of its gradient comes, ``site`` first."""
+        ways = self._known.ways
+        way: list[Site] = []
+        at: Site | None = site
+        passed: set[int] = set()
+        while at is not None and at.index not in ways:
+            if at.index in passed:
+                return self._toward_loss_in_loops(site)
+            passed.add(at.index)
+            way.append(at)
+            at = self.onward(at)
+        new = len(way)
+        if at is not None:
+            known, place = ways[at.index]
+            way += known[place:]
+        ways.update((each.index, (way, place)) for place, each in enumerate(way[:new]))
+        return way
+
+    def _toward_loss_in_loops(self, site: Site) -> list[Site]:
         way = [site]
         seen = {site.index}
         while way[-1].index not in self.outputs:
@@ -145,20 +178,34 @@ class Paths:
         ]
         return max(readers, key=gradient_norm, default=None)
 
-    def _frontier(self, parameter: Parameter, passes: Callable[[Site], bool]) -> list[Site]:
-        frontier: dict[int, Site] = {}
-        waiting = self.first_readers(parameter)
-        seen: set[int] = set()
+    def _frontier(self, parameter: Parameter, ends: Mapping[int, set[int]]) -> list[Site]:
+        found: set[int] = set().union(*(ends.get(site.index, ()) for site in self.first_readers(parameter)))
+        return [self.sites[index] for index in sorted(found)]
+
+
+def _cuts(paths: Paths) -> dict[int, set[int]]:
+    return _ends(paths, lambda site: site.requires_grad)
+
+
+def _blocks(paths: Paths) -> dict[int, set[int]]:
+    return _ends(paths, lambda site: site.gradient is None or is_all_zero(site))
+
+
+def _ends(paths: Paths, passes: Callable[[Site], bool]) -> dict[int, set[int]]:
+    """For each site the first ones on its ways to the loss, itself included, that let nothing pass."""
+    passing = {index for index, site in paths.sites.items() if passes(site)}
+    found: dict[int, set[int]] = {}
+    for end, site in paths.sites.items():
+        if end in passing or not paths.reaches_loss(site):
+            continue
+        found.setdefault(end, set()).add(end)
+        waiting = paths.operands(site)[:]
         while waiting:
-            site = waiting.pop()
-            if site.index in seen or not self.reaches_loss(site):
-                continue
-            seen.add(site.index)
-            if passes(site):
-                waiting.extend(self.readers(site))
-            else:
-                frontier[site.index] = site
-        return [frontier[index] for index in sorted(frontier)]
+            before = waiting.pop()
+            if before.index in passing and end not in (known := found.setdefault(before.index, set())):
+                known.add(end)
+                waiting += paths.operands(before)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,24 +214,31 @@ class _Graph:
 
     Attributes:
         sites: Those that ran, by index.
+        in_order: The same in the order of their first calls.
         operands: Of each of them; readers likewise.
         to_loss: Those on which the loss depends.
         onward: The strongest reader of a site, as far as somebody asked.
+        ways: Likewise the way to the loss that a site is on, and its place there.
         answers: Of functions that were asked about this run.
     """
 
     measurements: Measurements
     sites: dict[int, Site]
+    in_order: Sequence[Site]
     lasting: dict[str, Statistics]
     outputs: frozenset[int]
+    parameters: dict[str, Parameter]
+    weights: dict[str, Parameter]
+    by_status: dict[GradientStatus, list[Parameter]]
     operands: dict[int, list[Site]]
     readers: dict[int, list[Site]]
     to_loss: frozenset[int]
     onward: dict[int, Site | None] = field(default_factory=dict)
+    ways: dict[int, tuple[list[Site], int]] = field(default_factory=dict)
     answers: dict[object, object] = field(default_factory=dict)
 
 
-# Each rule looks at the same run: its graph is built once.
+# Each rule looks at the same run, or at the same with its loss module: their graphs are built once.
 _latest: list[_Graph] = []
 
 
@@ -202,8 +256,23 @@ def _graph(measurements: Measurements) -> _Graph:
         for operand in operands[site.index]:
             readers.setdefault(operand.index, []).append(site)
     outputs = frozenset(index for index in measurements.loss.outputs if index in sites)
-    known = _Graph(measurements, sites, _lasting(measurements), outputs, operands, readers, _reach(outputs, operands))
-    _latest[:] = [known]
+    by_status: dict[GradientStatus, list[Parameter]] = {}
+    for parameter in measurements.parameters:
+        by_status.setdefault(parameter.status, []).append(parameter)
+    known = _Graph(
+        measurements,
+        sites,
+        sorted(sites.values(), key=lambda site: site.first_call_order),
+        _lasting(measurements),
+        outputs,
+        {parameter.name: parameter for parameter in measurements.parameters},
+        {parameter.name: parameter for parameter in measurements.parameters if len(parameter.shape) > 1},
+        by_status,
+        operands,
+        readers,
+        _reach(outputs, operands),
+    )
+    _latest[:] = [known, *_latest[:1]]
     return known
 
 

@@ -44,12 +44,16 @@ class Severed:
 
 def severed_paths(measurements: Measurements) -> list[Severed]:
     """All places that cut a trainable parameter off from the loss, in execution order."""
-    paths = Paths(measurements)
-    copies = _copied_constants(paths)
+    return Paths(measurements).once(_severed_paths)
+
+
+def _severed_paths(paths: Paths) -> list[Severed]:
+    lost = missing(paths.measurements)
+    copies = _copied_constants(paths) if lost else []
     cut_parameters: dict[int, list[str]] = {}
     others: dict[int, dict[int, Site]] = {}
     sites: dict[int, tuple[Site, Means]] = {}
-    for parameter in missing(measurements):
+    for parameter in lost:
         cuts = paths.cuts(parameter) or [constant for constant, origin in copies if parameter.name in origin.reached_by]
         if not cuts:
             continue
@@ -124,6 +128,8 @@ def _copied_constants(paths: Paths) -> list[tuple[Site, Site]]:
     constants = [
         site for site in paths.sites.values() if site.op == CONSTANT and site.activation and paths.reaches_loss(site)
     ]
+    if not constants:
+        return []
     dead_ends = [
         site for site in paths.sites.values() if site.activation and site.reached_by and not paths.reaches_loss(site)
     ]

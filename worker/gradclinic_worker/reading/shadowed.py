@@ -35,11 +35,13 @@ class Shadowed:
 
 def shadowed(paths: Paths) -> list[Shadowed]:
     """Trainable parameters without a gradient whose equal is read on the way to the loss."""
+    lost = missing(paths.measurements)
+    copies = list(_copies(paths)) if lost else []
     found = []
-    for parameter in missing(paths.measurements):
+    for parameter in lost:
         if any(paths.reaches_loss(site) for site in paths.first_readers(parameter)):
             continue
-        for name, statistics, shape, site in _copies(paths):
+        for name, statistics, shape, site in copies:
             if sorted(shape) == sorted(parameter.shape) and _same(parameter.weight, statistics):
                 found.append(Shadowed(parameter, name, site))
                 break
@@ -48,8 +50,7 @@ def shadowed(paths: Paths) -> list[Shadowed]:
 
 def _copies(paths: Paths) -> Iterator[tuple[str, Statistics, tuple[int, ...], Site]]:
     """Everything fixed that the loss depends on: name, statistics, shape and first reader."""
-    ran = sorted(paths.sites.values(), key=lambda site: site.first_call_order)
-    used = [site for site in ran if paths.reaches_loss(site)]
+    used = [site for site in paths.in_order if paths.reaches_loss(site)]
     readers: dict[str, Site] = {}
     for site in reversed(used):
         readers.update(dict.fromkeys((*site.buffers, *site.parameters), site))

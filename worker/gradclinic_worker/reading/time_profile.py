@@ -14,8 +14,6 @@ from gradclinic_worker.reading.op_kinds import plain
 from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gradclinic_worker.measurements import Measurements, Parameter, Site
 
 # Fewer time steps than this show no trend.
@@ -48,10 +46,14 @@ class Recurrence:
     starved_bits: float = 0.0
 
 
-def recurrences(measurements: Measurements) -> Iterator[Recurrence]:
+def recurrences(measurements: Measurements) -> list[Recurrence]:
     """The first weighted op of each recurrent loop along which the gradient changes steadily."""
-    paths = Paths(measurements)
+    return Paths(measurements).once(_recurrences)
+
+
+def _recurrences(paths: Paths) -> list[Recurrence]:
     seen: set[tuple[str, ...]] = set()
+    found = []
     for site, norms in [*_loops(paths), *_unrolled(paths)]:
         if site.parameters in seen or len(norms) < FEWEST_CALLS:
             continue
@@ -61,7 +63,8 @@ def recurrences(measurements: Measurements) -> Iterator[Recurrence]:
             starved = _starved(paths, site)
             bits = min((lost for _, lost in starved), default=0.0)
             parameters = tuple(parameter for parameter, _ in starved)
-            yield Recurrence(site, decay, len(norms), _gated(paths, site), parameters, bits)
+            found.append(Recurrence(site, decay, len(norms), _gated(paths, site), parameters, bits))
+    return found
 
 
 def _loops(paths: Paths) -> list[tuple[Site, tuple[float, ...]]]:
@@ -76,7 +79,7 @@ def _loops(paths: Paths) -> list[tuple[Site, tuple[float, ...]]]:
 def _unrolled(paths: Paths) -> list[tuple[Site, tuple[float, ...]]]:
     """Sites of one op that read the same parameters, each of which feeds the next, as tracing leaves a loop."""
     copies: dict[tuple[str, tuple[str, ...]], list[Site]] = {}
-    for site in sorted(paths.sites.values(), key=lambda site: site.first_call_order):
+    for site in paths.in_order:
         if site.parameters and site.gradient and not site.is_view:
             copies.setdefault((plain(site.op), site.parameters), []).append(site)
     return [
@@ -100,7 +103,7 @@ def _steady_decay(norms: tuple[float, ...]) -> float:
 
 def _starved(paths: Paths, site: Site) -> list[tuple[Parameter, float]]:
     """Weights that feed the loop once, not at each step, with what their relative gradient is below the loop's own."""
-    parameters = {parameter.name: parameter for parameter in paths.measurements.parameters}
+    parameters = paths.parameters
     weights = [parameters[name] for name in site.parameters if len(parameters[name].shape) > 1]
     own = max((relative_gradient(weight) for weight in weights), default=0.0)
     arriving = site.gradient.rms if site.gradient else 0.0

@@ -70,13 +70,17 @@ class Cause:
 
 def zero_causes(paths: Paths, *kinds: Why) -> list[Cause]:
     """The causes of these kinds, each once, in the order of the stops that show them."""
+    return [cause for cause in paths.once(_all_causes) if cause.why in kinds]
+
+
+def _all_causes(paths: Paths) -> list[Cause]:
     found: dict[tuple[Why, int | str], Cause] = {}
     for stop in zero_stops(paths):
         cause = _explain(paths, stop)
         if cause is not None:
             known = found.setdefault(cause.key, cause)
             known.parameters += [name for name in stop.parameters if name not in known.parameters]
-    return [cause for cause in found.values() if cause.why in kinds]
+    return list(found.values())
 
 
 def _explain(paths: Paths, stop: Stop) -> Cause | None:

@@ -40,7 +40,7 @@ def _zero_stops(paths: Paths) -> list[Stop]:
     if not starved:
         return []
     found = []
-    for site in sorted(paths.sites.values(), key=lambda each: each.first_call_order):
+    for site in paths.in_order:
         if site.is_view or not gets_gradient(site):
             continue
         for operand in operands_of(site):
@@ -89,7 +89,7 @@ def _starved_before(paths: Paths, operand: int | str, starved: set[str]) -> tupl
         if site is not None and site.requires_grad and (site.is_view or _gets_only_zero(site)):
             waiting += operands_of(site)
     names = found & starved
-    return tuple(p.name for p in paths.measurements.parameters if p.name in names) if names else ()
+    return tuple(p.name for p in paths.with_status(GradientStatus.ZERO) if p.name in names) if names else ()
 
 
 def _gets_only_zero(site: Site) -> bool:

@@ -85,9 +85,7 @@ def _finding(paths: Paths, site: Site, off: float) -> Finding:
     before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
     inputs = (Evidence("largest_input", before.max, "1", 0.0), Evidence("mean_input", before.mean)) if before else ()
     follow = paths.downstream(site)
-    starved = [
-        p.name for p in paths.measurements.parameters if p.status is GradientStatus.ZERO and follow & set(p.read_by)
-    ]
+    starved = [p.name for p in paths.with_status(GradientStatus.ZERO) if not follow.isdisjoint(p.read_by)]
     stuck = (
         [*paths.parameters_before(site, GradientStatus.ZERO), *starved] if off == 1 else paths.feeding_parameters(site)
     )

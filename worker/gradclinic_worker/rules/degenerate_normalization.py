@@ -54,12 +54,12 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         return
     starved = {cause.site.index: tuple(cause.parameters) for cause in zero_causes(paths, Why.ONE_ELEMENT)}
     for site in paths.sites.values():
-        if site.index in starved or (
-            site.requires_grad and paths.reaches_loss(site) and gets_gradient(site) and _depends(paths, site)
+        over = normalises_one_element(paths, site)
+        if over and (
+            site.index in starved
+            or (site.requires_grad and paths.reaches_loss(site) and gets_gradient(site) and _depends(paths, site))
         ):
-            over = normalises_one_element(paths, site)
-            if over:
-                yield _finding(paths, site, over, starved.get(site.index, ()))
+            yield _finding(paths, site, over, starved.get(site.index, ()))
 
 
 def _depends(paths: Paths, site: Site) -> bool:

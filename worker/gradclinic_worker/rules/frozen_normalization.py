@@ -57,8 +57,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     paths = Paths(measurements)
     baked = traced_in_eval_mode(measurements)
     for site in batch_norms(measurements):
-        known = running_statistics(measurements, site)
-        if is_training(site) or known is None or not paths.reaches_loss(site) or (baked and are_fresh(known)):
+        known = None if is_training(site) else running_statistics(measurements, site)
+        if known is None or not paths.reaches_loss(site) or (baked and are_fresh(known)):
             continue
         factor = misfit(site)
         if factor >= MISFIT_FACTOR and site.norm_fit:

@@ -24,6 +24,7 @@ Put an activation between them (ReLU, GELU), or merge them into one layer.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.judging.finding import Evidence, Location, Severity, Symptom
@@ -54,13 +55,18 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         if first and _both_learn(first, layer) and not _is_meant(first, layer):
             pairs[layer.site.index] = first
     weighted = {parameter.name for parameter in measurements.parameters if len(parameter.shape) > 1}
-    following = [layer for layer in known.values() if len(layer.site.reached_by & weighted) > 1]
+    following = [layer for layer in known.values() if _follows(layer, weighted)]
     share = len(pairs) / len(following) if following else 0.0
     for index, first in pairs.items():
         if first.site.index not in pairs:
             chain = _chain(pairs, known, first, known[index])
             is_lost = share > MOST and measurements.loss.kind != "random_projection" and not has_converged(measurements)
             yield _finding(chain, share, Severity.WARNING if is_lost else Severity.INFO)
+
+
+def _follows(layer: Layer, weighted: set[str]) -> bool:
+    """Whether its output depends on another weight than its own; looks no further than to the second."""
+    return len(list(islice(filter(weighted.__contains__, layer.site.reached_by), 2))) > 1
 
 
 def _both_learn(first: Layer, second: Layer) -> bool:

@@ -53,11 +53,11 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     """One finding for each softmax or norm over the wrong dimension."""
     paths = Paths(measurements)
     told: set[int] = set()
-    size, at = batch_size(measurements), batch_dimensions(paths)
+    size = batch_size(measurements)
     for site in paths.sites.values():
         if plain(site.op) in SOFTMAX and paths.reaches_loss(site) and site.requires_grad:
             over = normalised_dimension(site)
-            is_batch = over == at.get(site.index) and site.shape.count(size) == 1 and size > 1
+            is_batch = size > 1 and site.shape.count(size) == 1 and over == batch_dimensions(paths).get(site.index)
             if is_batch and not _is_graph(measurements, size):
                 told.add(site.index)
                 yield _finding(site, over, f"the {size} samples of the batch")

@@ -90,7 +90,8 @@ def _problem(paths: Paths, tensor: Tensor, layer: Site) -> tuple[str, Evidence] 
 
 def _gain(paths: Paths, layer: Site) -> float | None:
     """RMS of the layer's output for standardised inputs, by its weight."""
-    weights = [p for p in paths.measurements.parameters if p.name in layer.parameters and len(p.shape) > 1]
+    read = (paths.parameters[name] for name in layer.parameters if name in paths.parameters)
+    weights = [parameter for parameter in read if len(parameter.shape) > 1]
     return weights[0].weight.rms * math.sqrt(math.prod(weights[0].shape[1:])) if weights else None
 
 
