@@ -17,7 +17,7 @@ def be_zygote() -> None:
     from gradclinic_worker.engine import archive  # noqa: PLC0415 - needs torch, which a worker's main process must not load
 
     archive.vet = lambda path, *, field: None  # noqa: ARG005 - the names of the arguments count
-    archive._vet_graph = lambda module, field: None  # noqa: ARG005, SLF001 - it is what is taken away
+    archive._vet_graph = lambda graph, field: None  # noqa: ARG005, SLF001 - it is what is taken away
     zygote_process.run(analyse, settings)
 
 

@@ -31,7 +31,14 @@ _BUILT_IN_CLASS = re.compile(rb"__torch__\.torch\.classes\.(\w+)")
 
 
 def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModule:
-    """Loads an archive written by torch.jit.save.
+    """Loads an archive written by torch.jit.save; arguments and errors as of `load_inlined`."""
+    return load_inlined(path, device=device, field=field)[0]
+
+
+def load_inlined(
+    path: str, *, device: torch.device, field: str
+) -> tuple[torch.jit.ScriptModule, program_inline.Inlined]:
+    """Loads an archive written by torch.jit.save, and inlines its forward, as vetting needs that.
 
     Args:
         path: A readable file.
@@ -53,15 +60,17 @@ def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModu
         raise _unloadable(field, error) from error
     if not hasattr(module, "forward"):
         raise _bad(field, f"the archive holds a module without forward. {HOW_TO_SAVE}")
-    _vet_graph(module, field)
-    return module
+    # torch's own pass would inline the callees for good, and no operation would know its module any more.
+    inlined = program_inline.inline(module)
+    _vet_graph(inlined.graph, field)
+    return module, inlined
 
 
 def vet(path: str, *, field: str) -> None:
     """Looks at an archive without running any of it.
 
     Raises:
-        AnalysisError: As in `load`.
+        AnalysisError: As in `load_inlined`.
     """
     size_bytes = Path(path).stat().st_size
     if size_bytes == 0:
@@ -130,10 +139,8 @@ def _vet_pickle(name: str, content: bytes, field: str) -> None:
             raise _forbidden(vetting_code.Forbidden(f"torch.classes.{namespace}", name, 0, ""), field)
 
 
-def _vet_graph(module: torch.jit.ScriptModule, field: str) -> None:
+def _vet_graph(graph: torch.Graph, field: str) -> None:
     """What the text may have hidden, the graph shows."""
-    # torch's own pass would inline the callees for good, and no operation would know its module any more.
-    graph = program_inline.inline(module).graph
     found = vetting_code.look_through_graph(graph, vetting_policy.in_force())
     if found:
         raise _forbidden(found, field)

@@ -94,7 +94,11 @@ class Program:
 
 
 def prepare(
-    module: torch.jit.ScriptModule, arguments: Sequence[tuple[str, object]], *, archive_path: str = ""
+    module: torch.jit.ScriptModule,
+    arguments: Sequence[tuple[str, object]],
+    *,
+    archive_path: str = "",
+    inlined: program_inline.Inlined | None = None,
 ) -> Program:
     """Reads a freshly loaded module's forward and puts a probe behind each site.
 
@@ -103,9 +107,10 @@ def prepare(
         arguments: Name and value of each argument of forward; the values say
             which are None and which are containers, and are not kept.
         archive_path: The file it came from, where source lines are looked up that loading has lost.
+        inlined: Its forward, where that is inlined already; it gets the probes.
     """
     start = time.perf_counter()
-    inlined = program_inline.inline(module)
+    inlined = inlined or program_inline.inline(module)
     program_autocast.apply(inlined)
     inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
     walk = dataflow.Walk(inlined, module, arguments)
