@@ -26,6 +26,8 @@ SOCKET_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 15
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0
+WRITTEN_WITHIN_SECONDS = 4.0
+WRITTEN_PAUSE_SECONDS = 0.003
 
 # redis-py would look up its own version for each new connection, which takes 15 ms in each forked job, and send it.
 ANONYMOUS: dict[str, Any] = (
@@ -105,6 +107,21 @@ class Connection:
         """Call `work` with the Redis client, its errors translated."""
         with self.translated():
             return work(self.client)
+
+    def await_written(self) -> None:
+        """Wait until all that Redis executed so far is in its append-only file: its death then loses nothing of it.
+
+        With `appendfsync everysec` Redis answers at once, but while a sync of the file is under way it keeps what it
+        would write in memory, for up to two seconds. Where there is no such file, there is nothing to wait for.
+
+        Raises:
+            StoreUnavailable: it is not written within `WRITTEN_WITHIN_SECONDS`.
+        """
+        deadline = time.monotonic() + WRITTEN_WITHIN_SECONDS
+        while self.do(lambda client: client.info("persistence")).get("aof_buffer_length"):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("Redis does not write its append-only file: its disk is slow or full")
+            time.sleep(WRITTEN_PAUSE_SECONDS)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from gradclinic_store.errors import (
     RequestIdReused,
 )
 from gradclinic_store.record import (
+    MS_PER_SECOND,
     artifacts_of,
     fields_of,
     fingerprint,
@@ -35,6 +36,7 @@ QUEUED, RUNNING = b"1", b"2"  # DiagnosisState, as stored
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
 DELETION_REMEMBERED_SECONDS = 60.0  # so that a delete that ran twice, since its answer was lost, is no error
+JUST_ENDED_SECONDS = 5  # longer than Redis keeps what it would write in memory
 LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 
 
@@ -91,6 +93,8 @@ class Diagnoses:
         if outcome == b"created":
             # If this process dies here, the reaper finds the diagnosis without an entry and queues it.
             self._queue.enqueue(fields[b"id"].decode(), 0, fields[b"queue"].decode())
+        self._connection.await_written()
+        if outcome == b"created":
             return to_message(fields), True
         if outcome == b"known":
             return to_message(fields), False
@@ -108,9 +112,12 @@ class Diagnoses:
             pipeline.hgetall(KEY + diagnosis_id)
             if full:
                 pipeline.get(f"{FLOW_KEY}{self.tenant}:{diagnosis_id}")
-            fields, *flow = pipeline.execute()
+            pipeline.time()
+            fields, *flow, (now_seconds, _) = pipeline.execute()
         if not fields or fields[b"tenant"].decode() != self.tenant:
             raise DiagnosisNotFound(diagnosis_id)
+        if int(fields.get(b"end_ms", 0)) > (now_seconds - JUST_ENDED_SECONDS) * MS_PER_SECOND:
+            self._connection.await_written()  # what is shown as final must never be another one later
         return to_message(fields, (flow[0] or b"") if flow else b"")
 
     def page(

@@ -7,17 +7,18 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Standing, Store, StoreSettings
+from gradclinic_store import connection as connection_module
 from gradclinic_store.errors import DiagnosisNotFound, StoreFull, StoreUnavailable
 from store_cases import MODEL, QUEUE, result_of, spec_of, started, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from real_redis import RedisServer
 
@@ -142,3 +143,60 @@ def test_a_full_redis_makes_room_by_what_is_over(private_redis: Callable[..., Re
         assert store.counters.read().stored_bytes == len(MODEL)  # what the lost one needs
         with pytest.raises(DiagnosisNotFound):
             store.diagnoses.get(message.id)
+
+
+@pytest.mark.parametrize("what", ["accepted", "accepted again", "ended"])
+def test_nothing_is_told_before_it_is_in_the_file(
+    store_behind_a_slow_disk: Callable[[], tuple[Store, list[int]]], what: str
+) -> None:
+    store, buffered = store_behind_a_slow_disk()
+    spec = spec_of(store)
+    message, _ = store.diagnoses.create(spec, "request")
+    if what == "ended":
+        started(store, message.id).succeed(result_of())
+    buffered[:] = [3000, 2000, 0]
+    if what == "ended":
+        store.diagnoses.get(message.id)
+    else:
+        store.diagnoses.create(spec, "request" if what == "accepted again" else "another request")
+    assert buffered == []
+
+
+def test_a_disk_that_takes_nothing_is_told(
+    store_behind_a_slow_disk: Callable[[], tuple[Store, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "WRITTEN_WITHIN_SECONDS", 0.1)
+    store, buffered = store_behind_a_slow_disk()
+    spec = spec_of(store)
+    buffered[:] = [1] * 1000
+    with pytest.raises(StoreUnavailable, match="append-only file"):
+        store.diagnoses.create(spec, "request")
+    buffered.clear()
+    assert len(store.diagnoses.page()[0]) == 1
+    assert store.diagnoses.create(spec, "request")[1] is False
+
+
+@pytest.fixture
+def store_behind_a_slow_disk(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], tuple[Store, list[int]]]]:
+    """Makes a store, and a list of how many bytes Redis says it has not written yet, one for each time it is asked."""
+    buffered: list[int] = []
+    with Store.connect(StoreSettings(redis_url=redis_url)) as store:
+        truly = store.connection.client.info
+
+        def info(*sections: str) -> Any:
+            if sections != ("persistence",):
+                return truly(*sections)
+            return {"aof_buffer_length": buffered.pop(0) if buffered else 0}
+
+        monkeypatch.setattr(store.connection.client, "info", info)
+        yield lambda: (store, buffered)
+
+
+def test_redis_tells_what_it_has_not_written(private_redis: Callable[..., RedisServer]) -> None:
+    with Store.connect(StoreSettings(redis_url=private_redis().url)) as store:
+        told = store.connection.client.info("persistence")
+        assert (told["aof_enabled"], type(told["aof_buffer_length"])) == (1, int)
+    with Store.connect(StoreSettings(redis_url=private_redis("--appendonly", "no").url)) as store:
+        assert store.diagnoses.create(spec_of(store))[1]
