@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import nn
@@ -750,3 +751,40 @@ def nearly_empty_sample_normalised() -> Built:
     scale = torch.ones(12, 1)
     scale[4] = 1e-8
     return Built(Reciprocal(), (torch.randn(12, 6), scale), classes(3, 12), "cross_entropy")
+
+
+class Clipped(nn.Module):
+    """The clipped ratio of PPO: within the clip both sides tie, and the optimising executor drops the gradient of ties."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 4))
+
+    def forward(
+        self, state: torch.Tensor, action: torch.Tensor, before: torch.Tensor, gain: torch.Tensor
+    ) -> torch.Tensor:
+        now = F.log_softmax(self.net(state), -1).gather(1, action.unsqueeze(1)).squeeze(1)
+        ratio = torch.exp(now - before)
+        return -torch.min(ratio * gain, ratio.clamp(0.8, 1.2) * gain).mean()
+
+
+@faulty(Expected("executor-dependent", op="aten::min"), "told")
+def clipped_policy_ratio() -> Built:
+    torch.manual_seed(5)
+    model = Clipped()
+    state, action = torch.randn(48, 6), classes(4, 48)
+    with torch.no_grad():
+        before = F.log_softmax(model.net(state), -1).gather(1, action.unsqueeze(1)).squeeze(1)
+    inputs = (state, action, before + 0.05 * torch.randn(48), torch.randn(48))
+    return Built(model, inputs, None, "model", shown=lambda: _is_lost(model, inputs))
+
+
+def _is_lost(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether training the script in the default executor comes to get no gradient at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script = torch.jit.script(model)
+    for _ in range(3):
+        script.zero_grad()
+        script(*inputs).backward()
+    return not any(bool(parameter.grad.any()) for parameter in script.parameters())

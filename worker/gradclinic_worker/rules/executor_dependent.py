@@ -7,7 +7,9 @@ Training then breaks in the script and not in Python, or from the third step on,
 
 ## Why it happens
 - `relu` behind a root or a power: Python drops the infinite slope at zero, the script multiplies it by zero;
-- `clamp` before `acos` or `asin`, `std` of equal numbers, `min` or `max` of two equal tensors.
+- `clamp` before `acos` or `asin`, `std` of equal numbers;
+- `min` or `max` of two equal tensors: Python halves the gradient, the script drops it. The clipped objective of PPO,
+  `min(ratio * gain, clamp(ratio) * gain)`, is such a tie as long as no ratio leaves the clip.
 
 ## How it is measured
 The model runs three more times with the default executor, which looks on at first, with the same seed. Reported where
@@ -62,7 +64,9 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         f"The gradient of {listed(names)} is {first.plain.value} with the plain executor and {first.optimised.value} "
         f"with the optimising one, which runs by default. {location} is where the two part.",
         (
-            "Keep its operand off the point where the slope is infinite: `(x + 1e-6).sqrt()`, or clamp it further in.",
+            "Decide ties yourself: `torch.where(a < b, a, b)` in place of `torch.min(a, b)`."
+            if site and plain(site.op) in WITH_TIES
+            else "Keep its operand off the point of infinite slope: `(x + 1e-6).sqrt()`, or clamp it further in.",
             "Or run the script in `with torch.jit.optimized_execution(False):`.",
         ),
         evidence=(
@@ -90,7 +94,12 @@ def _origin(paths: Paths, found: tuple[ExecutorDifference, ...]) -> Site | None:
             return origin[0]
         likely = [site for site in own if plain(site.op).removeprefix("aten::") in SINGULAR_BACKWARD]
     else:
-        likely = [site for site in own if plain(site.op) in WITH_TIES]
+        # Two tensors tie as a whole where one is made of the other; a clamp only where an element meets its bound.
+        likely = sorted(
+            (site for site in own if plain(site.op) in WITH_TIES),
+            key=lambda site: len(paths.operands(site)),
+            reverse=True,
+        )
     return next(iter(likely), None) or (own[-1] if own else None)
 
 
