@@ -754,7 +754,7 @@ def nearly_empty_sample_normalised() -> Built:
 
 
 class Clipped(nn.Module):
-    """The clipped ratio of PPO: within the clip both sides tie, and the optimising executor drops the gradient of ties."""
+    """The clipped ratio of PPO: within the clip both sides tie, and the optimising executor drops ties."""
 
     def __init__(self) -> None:
         super().__init__()
