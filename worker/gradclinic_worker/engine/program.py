@@ -17,6 +17,7 @@ from gradclinic_worker.engine import (
     program_inline,
     program_lines,
     program_nodes,
+    program_numbers,
 )
 from gradclinic_worker.engine.parameter_names import ParameterNames
 from gradclinic_worker.reading.loss_ops import LOSS_OPS
@@ -112,6 +113,7 @@ def prepare(
     start = time.perf_counter()
     inlined = inlined or program_inline.inline(module)
     program_autocast.apply(inlined)
+    program_numbers.restore(inlined.graph)
     inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
     walk = dataflow.Walk(inlined, module, arguments)
     walk.run()
