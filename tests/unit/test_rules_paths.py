@@ -69,7 +69,7 @@ def test_a_stack_has_its_gain_per_layer() -> None:
     profile = depth_profile(paths, paths.sites[0])
     assert profile is not None
     assert [2.0] * 10 == [round(step, 6) for step in profile.steps]
-    assert (20.0, True, 0) == (round(profile.decay, 6), profile.is_exponential, profile.starved)
+    assert (20.0, True, ()) == (round(profile.decay, 6), profile.is_exponential, profile.starved)
 
 
 def test_one_weak_step_is_no_trend() -> None:

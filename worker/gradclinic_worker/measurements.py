@@ -70,6 +70,14 @@ class NormFit:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """A gate inside an operator that hides it (LSTM, GRU, GLU), computed anew on a sample."""
+
+    name: str  # in words, for example "forget gate"
+    flat_share: float  # share of its values in the flat region, 0..1: of the layer and direction where it is largest
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One tensor-producing operation of the program, and what was seen there.
 
@@ -93,6 +101,9 @@ class Site:
     in_loss: bool = False  # an operation of the loss module that was sent, not of the model
     # What each argument of the op holds, by position: sites and `input:NAME`, `parameter:NAME`, `buffer:NAME`.
     arguments: tuple[tuple[int | str, ...], ...] = ()
+    acts_as: str = (
+        ""  # the operator that it amounts to with those before it, for example `aten::softsign` of a division
+    )
 
     # measured, forward
     calls: int = 0
@@ -108,6 +119,7 @@ class Site:
     dead_unit_share: float | None = None  # share of units (channels, features) off for every sample, 0..1
     unit_count: int | None = None
     softness: float | None = None  # fused attention: mean of 1 - sum of squared weights over sampled queries, 0..1
+    gates: tuple[Gate, ...] = ()
     nonfinite_order: int = -1  # execution order of the first non-finite output, -1: none
     culprit: Culprit | None = None  # that first non-finite element
     operands_finite: bool = True  # whether all that this op read was finite when it first gave a non-finite value

@@ -63,7 +63,7 @@ class DeepNormed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
-        for layer, norm in zip(self.layers, self.norms):
+        for layer, norm in zip(self.layers, self.norms):  # noqa: B905 - TorchScript has no strict
             x = F.relu(norm(layer(x)))
         return self.head(x)
 
@@ -176,7 +176,7 @@ def siren_of_an_image() -> Built:
     model = nn.Sequential(Sine(2, 64, first=True), Sine(64, 64), Sine(64, 64), Sine(64, 64), nn.Linear(64, 1))
     with torch.no_grad():
         bound = math.sqrt(6 / 64) / 30
-        model[-1].weight.uniform_(-bound, bound)  # type: ignore[operator]
+        model[-1].weight.uniform_(-bound, bound)
     side = torch.linspace(-1, 1, 16)
     grid = torch.stack(torch.meshgrid(side, side, indexing="ij"), dim=-1).reshape(-1, 2)
     target = torch.sin(3 * grid[:, :1]) * torch.cos(5 * grid[:, 1:])
@@ -210,7 +210,10 @@ def detector_with_many_empty_cells() -> Built:
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Sequential(
-                nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.SiLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.SiLU()
+                nn.Conv2d(3, 16, 3, stride=2, padding=1),
+                nn.SiLU(),
+                nn.Conv2d(16, 32, 3, stride=2, padding=1),
+                nn.SiLU(),
             )
             self.objectness = nn.Conv2d(32, 1, 1)
             self.box = nn.Conv2d(32, 4, 1)
@@ -232,7 +235,9 @@ def simclr_projection_with_temperature() -> Built:
     class SimClr(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+            self.encoder = nn.Sequential(
+                nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+            )
             self.projection = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
 
         def forward(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
@@ -339,7 +344,9 @@ def imagenet_style_pixels_normalised_inside() -> Built:
             super().__init__()
             self.register_buffer("mean", torch.tensor([123.7, 116.3, 103.5]).view(1, 3, 1, 1))
             self.register_buffer("std", torch.tensor([58.4, 57.1, 57.4]).view(1, 3, 1, 1))
-            self.net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+            self.net = nn.Sequential(
+                nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.net((x - self.mean) / self.std)

@@ -1,4 +1,4 @@
-"""Healthy networks for text, series, tables and decisions as people write them at work; written before any rule saw them."""
+"""Healthy networks for text, series and decisions as people write them at work; written before any rule saw them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class RotaryAttention(nn.Module):
         angles = torch.outer(torch.arange(32).float(), rates)
         self.register_buffer("cos", angles.cos().repeat(1, 2))
         self.register_buffer("sin", angles.sin().repeat(1, 2))
+
+    cos: torch.Tensor
+    sin: torch.Tensor
 
     def turned(self, x: torch.Tensor) -> torch.Tensor:
         left, right = x.chunk(2, dim=-1)
@@ -190,7 +193,7 @@ def lstm_with_forget_bias_and_orthogonal_weights() -> Built:
                 self.lstm.bias_ih_l0[20:40] = 1.0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            out, (h, _) = self.lstm(x)
+            _, (h, _) = self.lstm(x)
             return self.head(h[-1])
 
     return Built(Careful(), (torch.randn(8, 60, 6),), torch.randn(8, 1), "mse_loss")

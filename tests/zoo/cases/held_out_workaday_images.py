@@ -103,7 +103,7 @@ class FunctionalSoftsign(nn.Module):
 @faulty(Expected("saturated-activation", line="F.softsign"), "tiny")
 def softsign_function_saturated() -> Built:
     model = FunctionalSoftsign()
-    nn.init.normal_(model.conv.weight, std=4e4)
+    nn.init.constant_(model.conv.bias, 3000.0)
     return classified(model, ("stem.weight",))
 
 
@@ -117,7 +117,7 @@ class SoftsignByHand(FunctionalSoftsign):
 @faulty(Expected("saturated-activation", line="x.abs()"), "tiny")
 def softsign_by_hand_saturated() -> Built:
     model = SoftsignByHand()
-    nn.init.normal_(model.conv.weight, std=4e4)
+    nn.init.constant_(model.conv.bias, 3000.0)
     return classified(model, ("stem.weight",))
 
 
@@ -137,8 +137,7 @@ class GatedConv(nn.Module):
 @faulty(Expected("saturated-activation", line="F.glu"), "zero")
 def gate_of_a_glu_shut() -> Built:
     model = GatedConv()
-    with torch.no_grad():
-        model.gated.bias[16:] = -200.0
+    model.gated.bias = nn.Parameter(torch.cat([torch.zeros(16), torch.full((16,), -200.0)]))
     return classified(model, ("stem.weight",))
 
 
@@ -149,7 +148,9 @@ class AutoEncoder(nn.Module):
             nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1)
         )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)
+            nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -268,9 +269,7 @@ def skip_connection_scaled_by_nothing() -> Built:
             return self.out(self.merge(x))
 
     target = (torch.rand(4, 1, 16, 16) > 0.6).float()
-    return Built(
-        Scaled(), (pictures(4),), target, "binary_cross_entropy_with_logits", suffers=("down2.conv.weight",)
-    )
+    return Built(Scaled(), (pictures(4),), target, "binary_cross_entropy_with_logits", suffers=("down2.conv.weight",))
 
 
 class PlainDeep(nn.Module):

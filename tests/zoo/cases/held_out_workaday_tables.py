@@ -1,6 +1,8 @@
-"""Networks for tables, decisions and generation as people write them at work, each with one fault; before any rule saw them."""
+"""Networks for tables and decisions as people write them, each with one fault; written before any rule saw them."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from zoo.case import Built, Expected, classes, faulty
 
 def mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), act()]
     return nn.Sequential(*layers[:-1])
 
@@ -122,7 +124,7 @@ def gaps_in_a_table_left_as_nan() -> Built:
 def checkpoint_with_a_nan_weight() -> Built:
     model = mlp(10, 32, 16, 1)
     with torch.no_grad():
-        model[2].weight[3, 3] = float("nan")  # type: ignore[index]
+        model[2].weight[3, 3] = float("nan")
     return Built(model, (torch.randn(32, 10),), torch.randn(32, 1), "mse_loss", suffers=("2.weight",))
 
 
@@ -335,5 +337,5 @@ def residual_tower_without_normalisation() -> Built:
 
     model = Tower()
     for each in model.blocks:
-        nn.init.orthogonal_(each.weight)  # type: ignore[arg-type]
+        nn.init.orthogonal_(each.weight)
     return Built(model, (torch.randn(16, 10),), torch.randn(16, 1), "mse_loss", suffers=("inp.weight",))

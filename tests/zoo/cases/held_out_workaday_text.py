@@ -1,4 +1,4 @@
-"""Networks for text, sound and series as people write them at work, each with one fault; written before any rule saw them."""
+"""Networks for text, sound and series as people write them, each with one fault; written before any rule saw them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def language(model: nn.Module, suffers: tuple[str, ...] = ()) -> Built:
 @faulty(Expected("saturated-softmax", module="blocks.1.attn", op="aten::softmax"), "told")
 def attention_weights_one_hot_in_one_block() -> Built:
     model = TinyGpt()
-    nn.init.normal_(model.blocks[1].attn.qkv.weight, std=12.0)  # type: ignore[union-attr,arg-type]
+    nn.init.normal_(model.blocks[1].attn.qkv.weight, std=12.0)
     return language(model)
 
 
@@ -148,9 +148,9 @@ def second_norm_forgotten() -> Built:
 @faulty(Expected("zero-weights", parameter=("blocks.0.mlp.0.weight", "blocks.0.mlp.2.weight")), "zero")
 def both_layers_of_a_feed_forward_at_zero() -> Built:
     model = TinyGpt()
-    for layer in (model.blocks[0].mlp[0], model.blocks[0].mlp[2]):  # type: ignore[index,union-attr]
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    for name, each in model.named_parameters():
+        if name.startswith("blocks.0.mlp."):
+            nn.init.zeros_(each)
     return language(model, ("blocks.0.mlp.0.weight", "blocks.0.mlp.2.weight"))
 
 
@@ -187,9 +187,7 @@ def teacher_forced_decoder_cut_from_its_encoder() -> Built:
             out, _ = self.decoder(self.target_embed(target), state.detach())
             return self.head(out).transpose(1, 2)
 
-    return Built(
-        Seq2Seq(), (sentences(), sentences()), sentences(), "cross_entropy", suffers=("encoder.weight_ih_l0",)
-    )
+    return Built(Seq2Seq(), (sentences(), sentences()), sentences(), "cross_entropy", suffers=("encoder.weight_ih_l0",))
 
 
 class PlainRnn(nn.Module):

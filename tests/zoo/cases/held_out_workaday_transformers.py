@@ -1,8 +1,8 @@
-"""Models of the transformers library as people adapt them, each with one planted fault; written before any rule saw them."""
+"""Models of the transformers library, each with one planted fault; written before any rule saw them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers as hf
@@ -44,7 +44,7 @@ def words(rows: int = 4, steps: int = 12) -> torch.Tensor:
     return torch.randint(1, WORDS, (rows, steps))
 
 
-def gpt2(layers: int = 3) -> nn.Module:
+def gpt2(layers: int = 3) -> Any:
     return hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=WORDS, n_positions=32, n_embd=32, n_layer=layers, n_head=4))
 
 
@@ -97,7 +97,7 @@ def gpt2_embeddings_detached() -> Built:
     )  # fmt: skip
 
 
-def bert(labels: int = 3, **known: object) -> nn.Module:
+def bert(labels: int = 3, **known: object) -> Any:
     config = hf.BertConfig(vocab_size=WORDS, max_position_embeddings=32, num_labels=labels, **SMALL, **known)
     return hf.BertForSequenceClassification(config)
 
@@ -133,7 +133,7 @@ def bert_pooler_saturated() -> Built:
     )  # fmt: skip
 
 
-def llama(**known: object) -> nn.Module:
+def llama(**known: object) -> Any:
     config = hf.LlamaConfig(
         vocab_size=WORDS, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, use_cache=False, **known,
@@ -179,7 +179,7 @@ class Translating(nn.Module):
         config = hf.T5Config(
             vocab_size=WORDS, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4, **known
         )
-        self.body = hf.T5ForConditionalGeneration(config)
+        self.body: Any = hf.T5ForConditionalGeneration(config)
 
     def forward(self, source: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
         output = self.body(input_ids=source, decoder_input_ids=previous, use_cache=False)
@@ -221,10 +221,8 @@ def vit_log_softmax_over_the_images() -> Built:
     return Built(model, (pictures(),), classes(5, 6), "nll_loss")
 
 
-def convnext(**known: object) -> nn.Module:
-    config = hf.ConvNextConfig(
-        hidden_sizes=[16, 32], depths=[2, 2], num_stages=2, patch_size=4, num_labels=5, **known
-    )
+def convnext(**known: object) -> Any:
+    config = hf.ConvNextConfig(hidden_sizes=[16, 32], depths=[2, 2], num_stages=2, patch_size=4, num_labels=5, **known)
     return hf.ConvNextForImageClassification(config)
 
 
@@ -233,12 +231,10 @@ def convnext_logits_clamped_too_tightly() -> Built:
     body = convnext()
     nn.init.constant_(body.classifier.bias, 2.0)
     model = Taking(body, lambda output: output.logits.clamp(0.0, 1.0))
-    return Built(
-        model, (pictures(),), classes(5, 6), "cross_entropy", suffers=("body.classifier.weight",)
-    )
+    return Built(model, (pictures(),), classes(5, 6), "cross_entropy", suffers=("body.classifier.weight",))
 
 
-def resnet() -> nn.Module:
+def resnet() -> Any:
     config = hf.ResNetConfig(embedding_size=16, hidden_sizes=[16, 32], depths=[2, 2], num_labels=5)
     return hf.ResNetForImageClassification(config)
 
@@ -317,6 +313,4 @@ def clip_embedding_normalised_at_zero() -> Built:
 
     x = pictures()
     x[4] = 0.0
-    return Built(
-        Embedding(), (x,), torch.randn(6, 16), "mse_loss", suffers=("body.visual_projection.weight",)
-    )
+    return Built(Embedding(), (x,), torch.randn(6, 16), "mse_loss", suffers=("body.visual_projection.weight",))

@@ -52,6 +52,9 @@ class Peaks:
     def on_operands(self, values: list[torch.Tensor], site: int) -> None:
         """What a loss gets is of no interest here."""
 
+    def on_gates(self, value: torch.Tensor, state: list[torch.Tensor], weights: list[torch.Tensor], site: int) -> None:
+        """Of no interest."""
+
     def on_attention(self, call: AttentionCall, site: int) -> None:
         """Nor what a fused attention gets."""
 

@@ -12,6 +12,7 @@ import torch
 
 from gradclinic_worker.engine import norm_fit, statistics
 from gradclinic_worker.engine.attention_softness import softness
+from gradclinic_worker.engine.hidden_gates import GatedCall, flat_counts
 from gradclinic_worker.engine.loss_calls import LossCall
 from gradclinic_worker.engine.observe_meter import MAX_SAMPLED_CALLS, Meter
 from gradclinic_worker.engine.statistics import Gauge
@@ -51,6 +52,7 @@ class Tally:
     gradient_culprit: Culprit | None = None
     channels: torch.Tensor | None = None  # of a BatchNorm in eval mode: mean and deviation, ``[2, channels]``
     softness: list[torch.Tensor] = field(default_factory=list)  # of a fused attention: sum and number, each ``[2]``
+    gates: list[torch.Tensor] = field(default_factory=list)  # see `hidden_gates.flat_counts`
     storage: int = 0  # address of the memory of the latest value
     is_finite: bool = True  # the latest value
     unseen: str = ""  # why there are no statistics, where there should be
@@ -120,6 +122,14 @@ class Recorder:
             if seen is not None:
                 self.tallies[site].softness.append(seen)
 
+    def on_gates(self, value: torch.Tensor, state: list[torch.Tensor], weights: list[torch.Tensor], site: int) -> None:
+        """An operator with hidden gates is about to run: how many of them are flat is computed from what it reads."""
+        if len(self.tallies[site].gates) < MAX_SAMPLED_CALLS:
+            known = self._sites[site]
+            seen = flat_counts(GatedCall(known.op, known.constants, value, state, weights))
+            if seen is not None:
+                self.tallies[site].gates.append(seen)
+
     def on_tensor(self, value: torch.Tensor, site: int) -> None:
         """A site gave a tensor."""
         if self.loss_running is not None and self.loss_running.site == site:
@@ -175,8 +185,8 @@ class Recorder:
         row = self._meter.add(tally.activation, value)
         if tally.channels is None and norm_fit.is_frozen(known):
             tally.channels = norm_fit.moments(value)
-        if known.switches_off and value.dim():
-            self._note_units(value, tally, known)
+        if known.off_margin is not None and value.dim():
+            self._note_units(value, tally, known, known.off_margin)
         if known.span is not None:
             self._note_flat(value, tally, known, row)
         if row is not None:
@@ -207,7 +217,7 @@ class Recorder:
                 continue
         return tuple(values)
 
-    def _note_units(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
+    def _note_units(self, value: torch.Tensor, tally: Tally, known: ProgramSite, margin: float) -> None:
         # One number per sample is one unit.
         value = value.detach().unsqueeze(1) if value.dim() == 1 else value.detach()
         unit_dimension = unit_dimension_of(value.dim(), channels_first=known.channels_first)
@@ -225,6 +235,8 @@ class Recorder:
             part = value.narrow(0, start, min(step, value.shape[0] - start))
             others = [each for each in range(value.dim()) if each != unit_dimension % value.dim()]
             tally.alive |= (part.amax(others) if others else part) > 0
+            if margin:
+                tally.alive |= (part.amin(others) if others else part) < -margin
             start += step
             step *= 2
 

@@ -10,9 +10,11 @@ import torch
 from gradclinic_worker.engine import loss_program, statistics
 from gradclinic_worker.engine import program as programs
 from gradclinic_worker.engine.dataflow_values import Mapping, Sequence, Value, flow_of, settle
+from gradclinic_worker.engine.hidden_gates import GATES, kind_of
 from gradclinic_worker.engine.observe_recorder import Tally, call_rms
 from gradclinic_worker.measurements import (
     Culprit,
+    Gate,
     GradientStatus,
     Loss,
     LossTerm,
@@ -107,8 +109,8 @@ def measurements(subject: Subject, run: Run) -> Measurements:
     program = subject.program
     reaching = programs.reaching(program, run.outputs)
     sites = tuple(
-        _site(known, tally, summaries, program.sources, reaches_loss=known.index in reaching)
-        for known, tally in zip(program.sites, run.recorder.tallies, strict=True)
+        _site(known, run.recorder.tallies, summaries, program.sources, reaches_loss=known.index in reaching)
+        for known in program.sites
     )
     found = Measurements(
         sites=sites,
@@ -148,8 +150,8 @@ def _with_loss(subject: Subject, run: Run, found: Measurements) -> Measurements 
     results = sorted({atom for result in program.results for atom in flow_of(result) if atom >= 0})
     reaching = programs.reaching(program, results)
     sites = [
-        _site(known, tally, summaries, program.sources, reaches_loss=known.index in reaching)
-        for known, tally in zip(program.sites, recorder.tallies, strict=True)
+        _site(known, recorder.tallies, summaries, program.sources, reaches_loss=known.index in reaching)
+        for known in program.sites
     ]
     moved = loss_program.mover(found)
     terms = [
@@ -187,18 +189,20 @@ def _inner_terms(program: Program, recorder: Recorder, run: Run) -> Iterable[Los
 
 
 def _site(
-    known: ProgramSite, tally: Tally, summaries: dict[int, Statistics], sources: Sources, *, reaches_loss: bool
+    known: ProgramSite, tallies: list[Tally], summaries: dict[int, Statistics], sources: Sources, *, reaches_loss: bool
 ) -> Site:
+    tally = tallies[known.index]
     activation = summaries.get(id(tally.activation)) if tally.activation is not None else None
     arrived = tally.gradient is not None and tally.gradient_order >= 0
     units = tally.alive.numel() if tally.alive is not None else None
-    named = [tuple(a if a >= 0 else sources.label(a) for a in atoms) for atoms in known.arguments]
+    late = _ran_later(known, tally, tallies)
+    named = [tuple(a if a >= 0 else sources.label(a) for a in atoms if a not in late) for atoms in known.arguments]
     return Site(
         index=known.index,
         op=known.op,
         module=known.module,
         source=known.source,
-        operands=known.operands,
+        operands=tuple(atom for atom in known.operands if atom not in late),
         parameters=known.parameters,
         buffers=known.buffers,
         inputs=known.inputs,
@@ -219,6 +223,8 @@ def _site(
         dead_unit_share=_share(units - int(tally.alive.sum()), units) if tally.alive is not None and units else None,
         unit_count=units,
         softness=_softness(tally.softness),
+        acts_as=known.acts_as,
+        gates=_gates(known.op, tally.gates),
         nonfinite_order=tally.nonfinite_order,
         culprit=tally.culprit,
         operands_finite=tally.operands_finite,
@@ -229,9 +235,25 @@ def _site(
     )
 
 
+def _ran_later(known: ProgramSite, tally: Tally, tallies: list[Tally]) -> frozenset[int]:
+    """Operands that an operation in a loop reads from the second turn on, where there was only one turn."""
+    if tally.calls != 1 or all(atom < known.index for atom in known.operands):
+        return frozenset()
+    return frozenset(atom for atom in known.operands if tallies[atom].first_call_order >= tally.first_call_order)
+
+
 def _softness(seen: list[torch.Tensor]) -> float | None:
     total, rows = torch.stack(seen).sum(0).tolist() if seen else (0.0, 0.0)
     return total / rows if rows else None
+
+
+def _gates(op: str, seen: list[torch.Tensor]) -> tuple[Gate, ...]:
+    """Of each gate the layer and direction where most of it is flat."""
+    if not seen:
+        return ()
+    flat, whole = torch.stack(seen).sum(0).unbind(-1)  # [places, gates]
+    shares = (flat / whole.clamp(min=1)).amax(0).tolist()
+    return tuple(Gate(name, share) for name, share in zip(GATES[kind_of(op)], shares, strict=True))
 
 
 def _share(part: float | torch.Tensor, whole: float) -> float:

@@ -222,7 +222,8 @@ _TANH_EDGE = math.sqrt(1 - FLAT_DERIVATIVE_SHARE)  # 1-y^2 = share
 _ERF_EDGE = math.erf(math.sqrt(-math.log(FLAT_DERIVATIVE_SHARE)))  # exp(-x^2) = share
 
 _ATAN_EDGE = math.acos(math.sqrt(FLAT_DERIVATIVE_SHARE))  # cos(y)^2 = share
-
+_SOFTSIGN_EDGE = 1 - math.sqrt(FLAT_DERIVATIVE_SHARE)  # (1-|y|)^2 = share
+_SELU_FLOOR = 1.0507 * 1.6733  # below it by nothing else than scale * alpha
 
 _SPANS = {
     "aten::sigmoid": Span(_SIGMOID_EDGE, 1 - _SIGMOID_EDGE),
@@ -233,7 +234,11 @@ _SPANS = {
     "aten::hardsigmoid": Span(0.0, 1.0),
     "aten::relu6": Span(0.0, 6.0),
     "aten::log_sigmoid": Span(-math.inf, -FLAT_DERIVATIVE_SHARE),  # the derivative is 1 - exp(y)
+    "aten::softsign": Span(-_SOFTSIGN_EDGE, _SOFTSIGN_EDGE),
+    "aten::selu": Span(-_SELU_FLOOR * (1 - FLAT_DERIVATIVE_SHARE), math.inf),
 }
+# They come down to -alpha.
+_FLOORED = frozenset({"aten::elu", "aten::celu"})
 # Ops with bounds of their own: the arguments' names, and the bounds where they are not given.
 _BOUNDED = {
     "aten::hardtanh": ("min_val", "max_val", -1.0, 1.0),
@@ -249,6 +254,9 @@ def lively_span(op: str, constants: Mapping[str, object]) -> Span | None:
     By output, because the input is gone when the probe sees the op.
     """
     plain = op.removesuffix("_")
+    if plain in _FLOORED:
+        floor = constants.get("alpha", 1.0)
+        return Span(-floor * (1 - FLAT_DERIVATIVE_SHARE), math.inf) if isinstance(floor, (int, float)) else None
     if plain not in _BOUNDED:
         return _SPANS.get(plain)
     lower_name, upper_name, *defaults = _BOUNDED[plain]
@@ -262,21 +270,37 @@ def lively_span(op: str, constants: Mapping[str, object]) -> Span | None:
     return Span(float(lower), float(upper)) if math.isfinite(lower) or math.isfinite(upper) else None
 
 
-def switches_units_off(op: str, constants: Mapping[str, object]) -> bool:
-    """Whether an op gives exactly zero (or its lower bound) for one half of its inputs, as ReLU does."""
-    match op.removesuffix("_"):
-        case "aten::relu" | "aten::relu6" | "aten::hardswish":
-            return True
+# How far below zero the output of a smooth rectifier still is where its derivative is below the share above.
+_TAILS = {"aten::gelu": 0.003, "aten::silu": 0.0115, "aten::mish": 0.0115, "aten::hardswish": 1e-9}
+
+
+def off_margin(op: str, constants: Mapping[str, object]) -> float | None:
+    """A unit is off whose outputs all lie between this far below zero and zero; None for ops that switch none off.
+
+    ReLU and its like give exactly zero for one half of their inputs; GELU and its like come close to it.
+    """
+    plain = op.removesuffix("_")
+    match plain:
+        case "aten::relu" | "aten::relu6":
+            switches = True
         case "aten::threshold":
-            return constants.get("value") == 0
+            switches = constants.get("value") == 0
         case "aten::hardtanh":
-            return constants.get("min_val") == 0
+            switches = constants.get("min_val") == 0
         case "aten::clamp" | "aten::clamp_min" | "aten::clip":
-            return constants.get("min") == 0
+            switches = constants.get("min") == 0
         case _:
-            return False
+            return _TAILS.get(plain)
+    return 0.0 if switches else None
 
 
+# Their gates are never seen as a value, see `hidden_gates`: where input, state and weights stand among the arguments.
+GATED: dict[str, tuple[int, int, tuple[int, ...]]] = {
+    **{f"aten::{name}": (0, 1, (2,)) for name in ("lstm", "gru", "rnn_tanh")},
+    **{f"aten::{name}_cell": (0, 1, (2, 3, 4, 5)) for name in ("lstm", "gru", "rnn_tanh")},
+}
+GATED_LINEAR_UNIT = "aten::glu"
+HIDING_GATES = frozenset({*GATED, GATED_LINEAR_UNIT})
 # The weights of an attention are never seen as a value here: query, key, value, mask, dropout, causal, scale.
 FUSED_ATTENTION = "aten::scaled_dot_product_attention"
 

@@ -19,6 +19,7 @@ PROBE_OPTIONAL = "gradclinic::probe_optional"
 PROBE_LIST = "gradclinic::probe_list"
 PROBE_OPERANDS = "gradclinic::probe_operands"
 PROBE_ATTENTION = "gradclinic::probe_attention"
+PROBE_GATES = "gradclinic::probe_gates"
 VISIT = "gradclinic::visit"
 
 
@@ -47,6 +48,9 @@ class Listener(Protocol):
 
     def on_attention(self, call: AttentionCall, site: int) -> None:
         """A site that is a fused attention is about to run on these."""
+
+    def on_gates(self, value: torch.Tensor, state: list[torch.Tensor], weights: list[torch.Tensor], site: int) -> None:
+        """A site that hides gates (LSTM, GRU, GLU) is about to run on these."""
 
     def on_visit(self, site: int) -> None:
         """A site ran, and gave no tensor."""
@@ -93,6 +97,11 @@ def _probe_attention(  # noqa: PLR0913, PLR0917 - an operator has plain argument
         _Line.listener.on_attention(AttentionCall(query, key, mask, causal, scale), site)
 
 
+def _probe_gates(value: torch.Tensor, state: list[torch.Tensor], weights: list[torch.Tensor], site: int) -> None:
+    if _Line.listener is not None:
+        _Line.listener.on_gates(value, state, weights, site)
+
+
 def _visit(site: int) -> None:
     if _Line.listener is not None:
         _Line.listener.on_visit(site)
@@ -105,12 +114,14 @@ _LIBRARY.define("probe_optional(Tensor? value, int site) -> ()")
 _LIBRARY.define("probe_list(Tensor[] values, int site) -> ()")
 _LIBRARY.define("probe_operands(Tensor[] values, int site) -> ()")
 _LIBRARY.define("probe_attention(Tensor query, Tensor key, Tensor? mask, bool causal, float? scale, int site) -> ()")
+_LIBRARY.define("probe_gates(Tensor value, Tensor[] state, Tensor[] weights, int site) -> ()")
 _LIBRARY.define("visit(int site) -> ()")
 _LIBRARY.impl("probe", _probe, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_optional", _probe_optional, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_list", _probe_list, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_operands", _probe_operands, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_attention", _probe_attention, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_gates", _probe_gates, "CompositeImplicitAutograd")
 _LIBRARY.impl("visit", _visit, "CompositeExplicitAutograd")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic_worker.engine import (
+    composites,
     dataflow,
     dataflow_values,
     ops,
@@ -44,7 +45,8 @@ class ProgramSite:
         may_alias: The op may hand back memory of an argument.
         reads: Atoms that it reads: sites and, negative, sources.
         span: The outputs outside the flat region, for saturating ops.
-        switches_off: The op switches units off, as ReLU does.
+        off_margin: For ops that switch units off, as ReLU does: how far below zero such a unit's outputs may lie.
+        acts_as: The operator that this one amounts to together with those before it; "" where it stands for itself.
         channels_first: Its units are along dimension 1 also in three dimensions.
         arguments: Atoms that each argument of the op holds, by position; empty for what is no tensor.
     """
@@ -65,7 +67,8 @@ class ProgramSite:
     may_alias: bool
     reads: tuple[int, ...]
     span: ops.Span | None
-    switches_off: bool
+    off_margin: float | None
+    acts_as: str
     channels_first: bool
     arguments: tuple[tuple[int, ...], ...]
 
@@ -120,8 +123,7 @@ def prepare(
     reached_by = _reached_by(walk.sites, walk.sources)
     channels_first = _channels_first(walk.sites)
     sites = tuple(
-        _finish(draft, inlined, walk.sources, reached_by[draft.index], channels_first[draft.index])
-        for draft in walk.sites
+        _finish(draft, inlined, walk, reached_by[draft.index], channels_first[draft.index]) for draft in walk.sites
     )
     _instrument(inlined.graph, walk.sites)
     return Program(
@@ -153,12 +155,13 @@ def reaching(program: Program, outputs: Iterable[int]) -> frozenset[int]:
 def _finish(
     draft: SiteDraft,
     inlined: program_inline.Inlined,
-    sources: dataflow_values.Sources,
+    walk: dataflow.Walk,
     reached_by: AbstractSet[str],
     channels_first: bool,  # noqa: FBT001  # one of the parts of a site
 ) -> ProgramSite:
     op = draft.node.kind()
     reads = tuple(sorted(draft.reads))
+    sources, acts_as = walk.sources, composites.acts_as(walk.sites, draft)
     viewed = draft.schema.viewed if draft.schema is not None else ()
     return ProgramSite(
         index=draft.index,
@@ -176,8 +179,9 @@ def _finish(
         is_write=draft.is_write,
         may_alias=not draft.is_write and (any(v is not None for v in viewed) or op in ops.MAY_RETURN_ARGUMENT),
         reads=reads,
-        span=ops.lively_span(op, draft.constants),
-        switches_off=ops.switches_units_off(op, draft.constants),
+        span=ops.lively_span(acts_as or op, draft.constants),
+        off_margin=ops.off_margin(acts_as or op, draft.constants),
+        acts_as=acts_as,
         channels_first=channels_first,
         arguments=tuple(tuple(sorted(flow)) for flow in draft.arguments),
     )
@@ -242,9 +246,38 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
         if draft.node.kind() == ops.FUSED_ATTENTION:
             read = [draft.node.inputsAt(position) for position in (0, 1, 3, 5, 6)]
             graph.create(probe.PROBE_ATTENTION, [*read, index], 0).insertBefore(draft.node)
+        if draft.position == 0 and draft.node.kind() in ops.HIDING_GATES:
+            read = _gated_arguments(graph, draft.node)
+            graph.create(probe.PROBE_GATES, [*read, index], 0).insertBefore(draft.node)
         if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
             read = program_nodes.inputs(draft.node)[: 1 + len(loss.targets)]
-            operands = graph.create("prim::ListConstruct", read, 1)
-            operands.output().setType(torch.ListType.ofTensors())
-            operands.insertBefore(draft.node)
-            graph.create(probe.PROBE_OPERANDS, [operands.output(), index], 0).insertBefore(draft.node)
+            operands = _list_before(graph, draft.node, read)
+            graph.create(probe.PROBE_OPERANDS, [operands, index], 0).insertBefore(draft.node)
+
+
+def _gated_arguments(graph: torch.Graph, node: torch.Node) -> list[torch.Value]:
+    """Input, states and weights of an operator with hidden gates, the last two as lists."""
+    inputs = program_nodes.inputs(node)
+    if node.kind() == ops.GATED_LINEAR_UNIT:
+        return [inputs[0], _list_before(graph, node, []), _list_before(graph, node, [])]
+    shift = int("batch_sizes" in node.schema())  # of packed sequences
+    value, state, weights = ops.GATED[node.kind()]
+    return [
+        inputs[value],
+        _as_list(graph, node, [inputs[state + shift]]),
+        _as_list(graph, node, [inputs[position + (shift if position else 0)] for position in weights]),
+    ]
+
+
+def _as_list(graph: torch.Graph, node: torch.Node, values: list[torch.Value]) -> torch.Value:
+    """A list as it is, tensors as a list of those that are there (a bias may be None)."""
+    if values[0].type().kind() == "ListType":
+        return values[0]
+    return _list_before(graph, node, [value for value in values if value.type().kind() == "TensorType"])
+
+
+def _list_before(graph: torch.Graph, node: torch.Node, values: list[torch.Value]) -> torch.Value:
+    made = graph.create("prim::ListConstruct", values, 1)
+    made.output().setType(torch.ListType.ofTensors())
+    made.insertBefore(node)
+    return made.output()

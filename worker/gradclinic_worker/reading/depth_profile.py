@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
@@ -56,14 +56,14 @@ class DepthProfile:
         layers: The layers along the way at which some gradient arrives.
         bits: How many factors of two the gradient loses on its way back through a site, by site index.
         decay: Factors of two that it loses from the last site of the way to the first layer; negative: gains.
-        starved: Number of layers before the first one of ``layers`` at which nothing but zero arrives.
+        starved: Weights of the layers before the first one of ``layers``, at which nothing but zero arrives.
         merges: As a layer's ``norm``, where ways join, as after a residual block; the first is the first layer's.
     """
 
     layers: tuple[Layer, ...]
     bits: Mapping[int, float]
     decay: float
-    starved: int
+    starved: tuple[Parameter, ...]
     merges: tuple[float, ...] = ()
 
     @property
@@ -89,7 +89,7 @@ class DepthProfile:
     @property
     def has_underflowed(self) -> bool:
         """Whether layers before get exactly zero only because nothing smaller can be represented."""
-        return self.starved > 0 and self.decay >= UNDERFLOW_BITS
+        return bool(self.starved) and self.decay >= UNDERFLOW_BITS
 
 
 def depth_profile(paths: Paths, start: Site) -> DepthProfile | None:
@@ -115,11 +115,8 @@ def _profile(paths: Paths, start: Site) -> DepthProfile | None:
     layers = [
         Layer(place.site, place.weight, place.norm) for place in measured if place.weight and place.norm is not None
     ]
-    starved = 0
-    for place in way:
-        if place.weight and place.norm is not None:
-            break
-        starved += place.weight is not None
+    before = takewhile(lambda place: not place.weight or place.norm is None, way)
+    starved = tuple(place.weight for place in before if place.weight)
     bits = {place.site.index: later - norm for place, norm, later in zip(measured[1:], norms, norms[1:], strict=False)}
     merges = [place.norm or 0.0 for place in measured[1:] if place.is_merge]
     decay = norms[-1] - (layers[0].norm if layers else norms[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.reading.depth_profile import DepthProfile, change_bits, depth_profile, entry_layers, first_found
-from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of
 from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _trends(measurements: Measurements, judge: Callable[[DepthProfile], float]) 
 def _trend(paths: Paths, start: Site, profile: DepthProfile, bits: float) -> Trend:
     towards_zero = profile.decay > 0
     by_activation = {
-        index: change for index, change in profile.bits.items() if plain(paths.sites[index].op) in STEEPEST_SLOPE
+        index: change for index, change in profile.bits.items() if activation_of(paths.sites[index]) in STEEPEST_SLOPE
     }
     share = sum(by_activation.values()) / profile.decay
     layers = {layer.site.index for layer in profile.layers}
@@ -118,7 +118,8 @@ def _trend(paths: Paths, start: Site, profile: DepthProfile, bits: float) -> Tre
         for layer in profile.layers
         if (layer.norm <= half_way if towards_zero else layer.norm >= half_way)
     ]
-    names = list(dict.fromkeys([*start.parameters[:1], *affected]))
+    starved = [weight.name for weight in profile.starved] if profile.has_underflowed else []
+    names = list(dict.fromkeys([*start.parameters[:1], *starved, *affected]))
     return Trend(
         first=start,
         last=profile.layers[-1].site,

@@ -32,7 +32,12 @@ STEEPEST_SLOPE = {
     "aten::erf": 1.13,
     "aten::arctan": 1.0,
     "aten::atan": 1.0,
+    "aten::elu": 1.0,
+    "aten::celu": 1.0,
+    "aten::selu": 1.76,
 }
+# Rectifiers that come down to zero smoothly.
+SMOOTH_RECTIFIERS = frozenset({"aten::gelu", "aten::silu", "aten::mish", "aten::hardswish"})
 # Half of a rectifier's values are flat at the best of times.
 HALF_FLAT = frozenset({"aten::relu6"})
 # The derivative is zero almost everywhere, and autograd says so instead of raising.
@@ -83,8 +88,15 @@ def plain(op: str) -> str:
     return op[:-1] if op.endswith("_") and not op.endswith("__") else op
 
 
+def activation_of(site: Site) -> str:
+    """The operator that a site is or, together with those before it, amounts to."""
+    return site.acts_as or plain(site.op)
+
+
 def limits(site: Site) -> bool:
     """Whether a site cuts off what lies beyond a bound: a number, or another tensor."""
+    if site.acts_as:
+        return False
     op = plain(site.op)
     if op in ("aten::min", "aten::max"):  # of two tensors; else they reduce one
         return len(site.arguments) > 1 and bool(site.arguments[1]) and "dim" not in site.constants
@@ -93,7 +105,7 @@ def limits(site: Site) -> bool:
 
 def rectifies(site: Site) -> bool:
     """Whether a site gives zero, with no derivative, for inputs below zero, and the input itself above."""
-    match plain(site.op):
+    match activation_of(site):
         case "aten::relu" | "aten::maximum":
             return True
         case "aten::threshold":

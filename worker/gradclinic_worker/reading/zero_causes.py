@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.reading.paths import Paths
 
 _RECURRENT = frozenset(f"aten::{name}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+_CELLS = frozenset(f"{op}_cell" for op in _RECURRENT)
 
 
 class Why(enum.Enum):
@@ -84,6 +85,8 @@ def _all_causes(paths: Paths) -> list[Cause]:
 
 
 def _explain(paths: Paths, stop: Stop) -> Cause | None:
+    if stop.site.acts_as:  # a rectifier by a mask: its mask is no factor, its zeros are no other value
+        return _by_zeros_before(paths, stop)
     looks = (_unused, _by_operation, _by_factor, _by_part, _by_state, _by_zeros_before)
     explanations = (look(paths, stop) for look in looks)
     return next((cause for cause in explanations if cause is not None), None)
@@ -137,13 +140,20 @@ def _by_part(paths: Paths, stop: Stop) -> Cause | None:
 
 def _by_state(paths: Paths, stop: Stop) -> Cause | None:
     """A weight of a fused LSTM or GRU: `weight_ih` multiplies the input, `weight_hh` the state."""
-    if plain(stop.site.op) not in _RECURRENT or len(stop.site.arguments) < 2:  # noqa: PLR2004 - input and state
-        return None
+    held = _multiplied(paths, stop)
+    return Cause(Why.INPUT, stop.site, zero_origin(paths, held)) if held and is_zero(paths, held) else None
+
+
+def _multiplied(paths: Paths, stop: Stop) -> tuple[int | str, ...]:
+    """What the operand, a weight of a recurrent operator, multiplies there: its first or second argument."""
+    op, arguments = plain(stop.site.op), stop.site.arguments
+    if op in _CELLS:  # input, state, weight of the input, weight of the state
+        place = next(iter(positions_of(stop.site, stop.operand)), 0) - 2
+        return arguments[place] if place in (0, 1) else ()
     name = str(paths.base(stop.operand)).rpartition(".")[2]
-    held = stop.site.arguments[0] if name.startswith("weight_ih_l0") else stop.site.arguments[1]
-    if not name.startswith(("weight_ih_l0", "weight_hh")) or not is_zero(paths, held):
-        return None
-    return Cause(Why.INPUT, stop.site, zero_origin(paths, held))
+    if op not in _RECURRENT or not name.startswith(("weight_ih_l0", "weight_hh")) or len(arguments) < 2:  # noqa: PLR2004 - input and state
+        return ()
+    return arguments[0] if name.startswith("weight_ih_l0") else arguments[1]
 
 
 def _by_zeros_before(paths: Paths, stop: Stop) -> Cause | None:

@@ -137,10 +137,11 @@ def _is_zero(paths: Paths, atom: int | str, seen: frozenset[int]) -> bool:
 def _before(paths: Paths, site: Site) -> Origin | int | str:
     """The origin, if it is this site, or else which of the values that it reads is zero before it."""
     op = plain(site.op)
-    if op in _MAKERS:
-        return Origin(Kind.MADE, site)
-    if number := _number(site):
-        return Origin(Kind.PRODUCT, site, number)
+    if site.acts_as:
+        return _through_rectifier(paths, site)
+    number = _number(site)
+    if op in _MAKERS or number:
+        return Origin(Kind.MADE if op in _MAKERS else Kind.PRODUCT, site, "" if op in _MAKERS else number)
     factor = _zero_factor(paths, site)
     if factor is not None:
         if op in _ELEMENTWISE and is_given(paths, factor):
@@ -149,6 +150,12 @@ def _before(paths: Paths, site: Site) -> Origin | int | str:
     if normalises_one_element(paths, site):
         return Origin(Kind.ONE_ELEMENT, site)
     return _handed_on(paths, site, op)
+
+
+def _through_rectifier(paths: Paths, site: Site) -> Origin | int | str:
+    """Of a rectifier that is written with a mask neither the mask nor its zeros are to blame."""
+    learnt = [atom for held in site.arguments for atom in held if not is_given(paths, atom)]
+    return learnt[0] if learnt and is_zero(paths, learnt[:1]) else Origin(Kind.OTHER, site)
 
 
 def is_given(paths: Paths, factor: int | str) -> bool:

@@ -35,7 +35,7 @@ from gradclinic_worker.judging.tiny_run import TinyRun, statistics
 from gradclinic_worker.judging.wording import listed, number, share
 from gradclinic_worker.measurements import GradientStatus
 from gradclinic_worker.reading.chance import may_be_chance
-from gradclinic_worker.reading.op_kinds import rectifies
+from gradclinic_worker.reading.op_kinds import SMOOTH_RECTIFIERS, activation_of, rectifies
 from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         if (
             site.activation
             and site.activation.count
-            and rectifies(site)
+            and (rectifies(site) or activation_of(site) in SMOOTH_RECTIFIERS)
             and site.requires_grad
             and paths.reaches_loss(site)
         ):

@@ -11,9 +11,11 @@ so the layers before the activation get next to nothing, and what saturated stay
 
 ## How it is measured
 An element counts as flat where the local slope is below 1 % of the steepest of the curve: |x| > 3.0 for tanh, > 6.0 for
-sigmoid, outside the bounds for hardtanh, hardsigmoid, ReLU6. With default initialisation almost none is. WARNING when
-most are: half for smooth curves, 75 % for hardtanh and hardsigmoid (a third is normal there), 90 % for ReLU6 (half
-is normal there). CRITICAL from 99 % on, or when exactly zero comes out on the way back. Not reported where the loss
+sigmoid, > 9 for softsign, below -4.6 for ELU, outside the bounds for hardtanh, hardsigmoid, ReLU6. With default
+initialisation almost none is. WARNING when most are: half for smooth curves, 75 % for hardtanh and hardsigmoid (a third
+is normal there), 90 % for ReLU6 (half is normal there). The gates inside a fused LSTM, GRU or GLU are computed again
+from input and weights, for a few sequences and steps; 90 % for gates that remember, which some hold open on purpose.
+CRITICAL from 99 % on, or when exactly zero comes out on the way back. Not reported where the loss
 is at most 5 % of that of a constant guess: a model that has learned its targets is sure of them.
 
 ## Example
@@ -33,18 +35,17 @@ from gradclinic_worker.judging.finding import Evidence, Finding, Location, Sever
 from gradclinic_worker.judging.rule import Rule
 from gradclinic_worker.judging.tiny_run import TinyRun, statistics
 from gradclinic_worker.judging.wording import listed, number, share
-from gradclinic_worker.reading.chance import may_be_chance
+from gradclinic_worker.measurements import Gate
 from gradclinic_worker.reading.convergence import has_converged
-from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of
 from gradclinic_worker.reading.paths import Paths, gradient_norm, is_all_zero
+from gradclinic_worker.reading.saturation import Saturation, saturation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_worker.measurements import Measurements, Site
 
-FLAT_SHARE = {"aten::hardtanh": 0.75, "aten::hardsigmoid": 0.75, "aten::relu6": 0.9}
-FLAT_SHARE_OF_SMOOTH = 0.5
 ALL_BUT_GONE_SHARE = 0.99
 
 
@@ -54,44 +55,31 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         return
     paths = Paths(measurements)
     for site in paths.sites.values():
-        if (
-            plain(site.op) in STEEPEST_SLOPE
-            and site.flat_share is not None
-            and site.requires_grad
-            and paths.reaches_loss(site)
-        ):
-            limit = _limit(site)
-            lucky = site.dead_unit_share and may_be_chance(paths, site, site.dead_unit_share)
-            if site.flat_share >= limit and not lucky:
-                yield _finding(paths, site, site.flat_share, limit)
+        if site.requires_grad and paths.reaches_loss(site):
+            found = saturation(paths, site)
+            if found is not None:
+                yield _finding(paths, site, found)
 
 
-def _limit(site: Site) -> float:
-    rectifies = plain(site.op) == "aten::hardtanh" and site.constants.get("min_val") == 0
-    return FLAT_SHARE["aten::relu6"] if rectifies else FLAT_SHARE.get(plain(site.op), FLAT_SHARE_OF_SMOOTH)
-
-
-def _finding(paths: Paths, site: Site, flat: float, limit: float) -> Finding:
-    location = Location.of(site)
+def _finding(paths: Paths, site: Site, found: Saturation) -> Finding:
+    location, flat = Location.of(site), found.flat
     before = next((operand for operand in paths.operands(site) if operand.activation), None)
-    evidence = [Evidence("flat_share", flat, "1", limit)]
+    evidence = [Evidence("flat_share", flat, "1", found.limit, text=found.gate)]
     lie, gone = "", flat >= ALL_BUT_GONE_SHARE
-    if before and before.activation:
+    if before and before.activation and not found.gate:
         evidence.append(Evidence("input_rms", before.activation.rms))
         lie = f" Its inputs lie between {number(before.activation.min)} and {number(before.activation.max)}."
         if gradient_norm(site) > 0 and before.gradient and len(paths.readers(before)) == 1:
-            evidence.append(
-                Evidence(
-                    "gradient_kept", gradient_norm(before) / gradient_norm(site), "1", STEEPEST_SLOPE[plain(site.op)]
-                )
-            )
+            kept = gradient_norm(before) / gradient_norm(site)
+            evidence.append(Evidence("gradient_kept", kept, "1", STEEPEST_SLOPE[activation_of(site)]))
             gone |= is_all_zero(before)
     feeding = paths.feeding_parameters(site)
+    what = f"the {found.gate} in {location}" if found.gate else str(location)
     layer = (feeding or ("layer.weight",))[0].rpartition(".")[0]
     return RULE.finding(
         severity=Severity.CRITICAL if gone else Severity.WARNING,
         location=location,
-        explanation=f"{share(flat)} of the values of {location} lie in its flat region.{lie} The gradient that "
+        explanation=f"{share(flat)} of the values of {what} lie in its flat region.{lie} The gradient that "
         f"comes back through it is {'gone' if gone else 'much reduced'}: {listed(feeding) or 'what is before it'} "
         "can hardly move.",
         remedies=(
@@ -110,9 +98,16 @@ def _healthy() -> Iterator[Measurements]:
         run = TinyRun()
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
         yield run.finish(run.op(op, layer, flat_share=flat))
+    run = TinyRun()  # a forget gate that is held open for most units
+    layer = run.op("aten::lstm", "x", module="lstm", weights=["lstm.weight_ih_l0"], gates=(Gate("forget gate", 0.6),))
+    yield run.finish(layer)
 
 
 def _sick() -> Iterator[Measurements]:
+    run = TinyRun()
+    layer = run.op("aten::gru", "x", module="gru", weights=["gru.weight_ih_l0"])
+    run.amend(layer, gates=(Gate("reset gate", 0.1), Gate("update gate", 1.0), Gate("new state", 0.0)))
+    yield run.finish(layer)
     for op, flat, input_rms in (("aten::sigmoid", 1.0, 300.0), ("aten::tanh_", 0.7, 8.0), ("aten::relu6", 0.95, 60.0)):
         run = TinyRun()
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(input_rms))

@@ -34,7 +34,7 @@ from gradclinic_worker.judging.tiny_inputs import run_with
 from gradclinic_worker.judging.tiny_run import statistics
 from gradclinic_worker.judging.wording import listed, number
 from gradclinic_worker.reading.input_reading import NORMALISING, next_steps, raw_readers
-from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, plain
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of, plain
 from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _gain(paths: Paths, layer: Site) -> float | None:
 
 
 def _saturating(paths: Paths, layer: Site) -> list[Site]:
-    return [site for site in next_steps(paths, layer, ("aten::add",)) if plain(site.op) in STEEPEST_SLOPE]
+    return [site for site in next_steps(paths, layer, ("aten::add",)) if activation_of(site) in STEEPEST_SLOPE]
 
 
 def _finding(paths: Paths, tensor: Tensor, layer: Site, what: str, seen: Evidence) -> Finding:

@@ -41,6 +41,7 @@ from gradclinic_worker.reading.paths import Paths
 from gradclinic_worker.reading.severed_paths import is_disconnected, without_way
 from gradclinic_worker.reading.shadowed import shadowed
 from gradclinic_worker.reading.twins import has_learning_twin
+from gradclinic_worker.reading.unused_branches import branches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ UNREAD, NOT_TAKEN, NOT_USED = (
 
 
 def check(measurements: Measurements) -> Iterator[Finding]:
-    """One finding for each module all of whose parameters are unused, and for each single parameter beside those."""
+    """One for each module all of whose parameters are unused (or branch of such), and each single one beside those."""
     ran = {site.index for site in measurements.sites if site.calls}
     fates: dict[str, list[Parameter]] = {UNREAD: [], NOT_TAKEN: [], NOT_USED: []}
     copied = {found.parameter.name for found in shadowed(Paths(measurements))}
@@ -70,7 +71,8 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     if is_disconnected(measurements):
         return
     for fate, parameters in fates.items():
-        for module, names in whole_modules(measurements, [parameter.name for parameter in parameters]):
+        parts = whole_modules(measurements, [parameter.name for parameter in parameters])
+        for module, names in branches(Paths(measurements), parts) if fate == NOT_USED else parts:
             yield _finding(measurements, fate, module, names)
 
 

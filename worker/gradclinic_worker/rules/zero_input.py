@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 # One gate each: plain, none, GRU, LSTM.
 GATES = (1, 3, 4)
 SUMS = frozenset({"aten::add", "aten::addmm", "aten::cat"})
+CELLS = frozenset(f"aten::{name}_cell" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # A GRU multiplies a part of its state with a gate before it adds it.
 SPLITS = frozenset(f"aten::{name}" for name in ("chunk", "split", "unsafe_chunk", "unsafe_split", "slice", "mul"))
 STEPS_TO_SUM = 3
@@ -97,6 +98,8 @@ def _finding(paths: Paths, cause: Cause, starved: list[Parameter]) -> Finding:
 def _maps_a_state(paths: Paths, cause: Cause, weight: Parameter) -> bool:
     """Whether a weight looks like the recurrent one of a cell: to gates of the width it reads, beside another input."""
     site = cause.site
+    if plain(site.op) in CELLS:
+        return f"parameter:{weight.name}" in site.arguments[3]
     if plain(site.op) in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"):
         return "weight_hh" in weight.name
     if len(weight.shape) != 2:  # noqa: PLR2004 - a matrix
