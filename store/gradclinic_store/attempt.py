@@ -77,11 +77,10 @@ class Attempt:
 
     def give_back(self) -> bool:
         """Queue the diagnosis again for another worker (this one drains); False when it is not ours any more."""
-        answer = self._run("give_back")
-        if answer is None:
+        queue = self._run("give_back")
+        if queue is None:
             return False
-        queue, attempt = answer
-        self._queue.enqueue(self.diagnosis.id, int(attempt), queue.decode())
+        self._queue.call(queue.decode())
         return True
 
     def _run(self, script: str, *arguments: str | bytes | float) -> Any:

@@ -16,6 +16,7 @@ from gradclinic_store.errors import (
     QueueFull,
     RequestIdReused,
 )
+from gradclinic_store.queue import queue_of
 from gradclinic_store.record import (
     MS_PER_SECOND,
     artifacts_of,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY = "gradclinic:diagnosis:"
 FLOW_KEY = "gradclinic:flow:"
-QUEUED, RUNNING = b"1", b"2"  # DiagnosisState, as stored
+RUNNING = b"2"  # DiagnosisState, as stored
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
 DELETION_REMEMBERED_SECONDS = 60.0  # so that a delete that ran twice, since its answer was lost, is no error
@@ -76,9 +77,10 @@ class Diagnoses:
             int(allow_reuse),
             spec.SerializeToString(deterministic=True),
             queue or self._queue.choose(spec.device),
-            settings.max_queued,
+            spec.priority,
             milliseconds(settings.diagnosis_retention_seconds + settings.queue_ttl_seconds),
             milliseconds(settings.artifact_retention_seconds),
+            settings.max_queued,
             len(artifacts),
             *artifacts,
             *indexes.names_of(spec),
@@ -91,8 +93,8 @@ class Diagnoses:
             raise QueueFull(settings.max_queued)
         fields = fields_of(rest[0])
         if outcome == b"created":
-            # If this process dies here, the reaper finds the diagnosis without an entry and queues it.
-            self._queue.enqueue(fields[b"id"].decode(), 0, fields[b"queue"].decode())
+            # If this process dies here, the reaper finds that there are too few tickets, and makes more.
+            self._queue.call(fields[b"queue"].decode())
         self._connection.await_written()
         if outcome == b"created":
             return to_message(fields), True
@@ -151,13 +153,12 @@ class Diagnoses:
         answer = self._connection.run("cancel", self.tenant, diagnosis_id, retention_ms)
         if answer is None:
             raise DiagnosisNotFound(diagnosis_id)
-        before, flat = answer
+        before, lined_up, flat = answer
         fields = fields_of(flat)
-        attempt, queue = int(fields[b"attempt"]), fields[b"queue"].decode()
         if before == RUNNING:
-            self._queue.stop(diagnosis_id, attempt - 1)
-        elif before == QUEUED:
-            self._queue.remove(diagnosis_id, attempt, queue)
+            self._queue.stop(fields[b"ticket"].decode())
+        elif lined_up:
+            self._queue.call_off(fields[b"queue"].decode())
         return to_message(fields)
 
     def delete(self, diagnosis_id: str) -> None:
@@ -174,13 +175,23 @@ class Diagnoses:
         if outcome == b"not_finished":
             raise NotFinished(f"diagnosis {diagnosis_id!r} is not finished; cancel it first")
 
+    def take(self, ticket: str, worker_id: str) -> Attempt | None:
+        """Begin an attempt at the diagnosis whose turn it is, of any tenant; None when nothing waits that may start."""
+        return self._start(queue_of(ticket), ticket, worker_id)
+
     def start(self, diagnosis_id: str, worker_id: str) -> Attempt | None:
-        """Begin an attempt at a diagnosis of any tenant.
+        """Begin an attempt at one diagnosis out of turn, of any tenant.
 
         None when it is not queued any more: cancelled, expired, another has it.
         """
-        lease_ms = milliseconds(self._connection.settings.lease_seconds)
-        flat = self._connection.run("start", diagnosis_id, worker_id, secrets.token_hex(8), lease_ms)
+        return self._start("", "", worker_id, diagnosis_id)
+
+    def _start(self, queue: str, ticket: str, worker_id: str, diagnosis_id: str = "") -> Attempt | None:
+        settings = self._connection.settings
+        nonce, lease_ms = secrets.token_hex(8), milliseconds(settings.lease_seconds)
+        flat = self._connection.run(
+            "start", queue, ticket, worker_id, nonce, lease_ms, settings.tenant_max_running, diagnosis_id
+        )
         if flat is None:
             return None
         fields = fields_of(flat)

@@ -1,7 +1,7 @@
 """The job queue. The only file that knows rq: what it would do by default, and what is done instead.
 
-A job is one function by name and one id, as JSON. What a job means, whether it still counts, and its result are the
-record's business; rq carries the id to a worker process, forks the horse and watches it.
+A job is a ticket: one function by name and the ticket's own name, as JSON. rq carries it to a worker process, forks the
+horse and watches it; which diagnosis the ticket is good for is decided when it is shown, by whose turn it then is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class ForbiddenFunction(Exception):
 
 
 class DiagnosisJob(Job):
-    """A job that can only ever call `JOB_FUNCTION` with one id."""
+    """A job that can only ever call `JOB_FUNCTION` with one name."""
 
     @property
     def func(self) -> Callable[[str], None]:
@@ -105,58 +106,62 @@ class JobQueue:
         self._last_served: list[str] = []
         self._look_again_at = 0.0  # monotonic
 
-    def enqueue(self, diagnosis_id: str, attempt: int, queue: str) -> None:
-        """Put a diagnosis at the end of a queue. `attempt` is how often it was started before."""
+    def call(self, queue: str, tickets: int = 1) -> None:
+        """Call workers to what waits in a queue: one for each ticket."""
         with self._connection.translated(), self._connection.client.pipeline() as pipeline:
-            self._queue(queue).enqueue_call(
-                JOB_FUNCTION,
-                args=(diagnosis_id,),
-                job_id=_job_id(diagnosis_id, attempt),
-                description=diagnosis_id,
-                timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
-                result_ttl=0,
-                failure_ttl=FAILED_JOB_TTL_SECONDS,
-                pipeline=pipeline,
-            )
+            for _ in range(tickets):
+                ticket = f"{queue.removeprefix(QUEUE_PREFIX)}-{uuid.uuid4().hex}"
+                self._queue(queue).enqueue_call(
+                    JOB_FUNCTION,
+                    args=(ticket,),
+                    job_id=ticket,
+                    description=ticket,
+                    timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
+                    result_ttl=0,
+                    failure_ttl=FAILED_JOB_TTL_SECONDS,
+                    pipeline=pipeline,
+                )
             pipeline.execute()
 
-    def enqueue_again(self, diagnosis_id: str, attempt: int, queue: str) -> None:
-        """Put a diagnosis at the end of a queue whose entry was lost, maybe by a worker that died after the pop."""
-        key = self._queue(queue).intermediate_queue_key
-        self._connection.do(lambda client: client.lrem(key, 0, _job_id(diagnosis_id, attempt)))
-        self.enqueue(diagnosis_id, attempt, queue)
+    def call_off(self, queue: str, tickets: int = 1) -> None:
+        """Take tickets back, as far as no worker has them; it does not matter which."""
+        taken = self._connection.do(lambda client: client.rpop(self._queue(queue).key, tickets))
+        if taken:
+            self._connection.do(lambda client: client.delete(*(Job.key_for(ticket.decode()) for ticket in taken)))
 
-    def remove(self, diagnosis_id: str, attempt: int, queue: str) -> None:
-        """Take a diagnosis out of a queue, if it is there."""
-        name = _job_id(diagnosis_id, attempt)
-        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
-            pipeline.lrem(self._queue(queue).key, 0, name)
-            pipeline.delete(Job.key_for(name))
-            pipeline.execute()
+    def tickets(self, queue: str) -> int:
+        """Return how many tickets are there to be taken."""
+        return int(self._connection.do(lambda client: client.llen(self._queue(queue).key)))
 
-    def stop(self, diagnosis_id: str, attempt: int) -> None:
-        """Tell the worker that runs a job to stop it: fire and forget, the attempt's `renew` is what is certain."""
+    def settle(self, queue: str, grace_seconds: float = 0.0) -> int:
+        """Call workers where tickets were lost, and take surplus ones back; returns how many were missing.
+
+        Tickets are missing when a process died between a record and its ticket, or after it had taken one, and where
+        a tenant had as many running as it may when a ticket was shown. Surplus ones were left by what expired.
+        """
+        settings = self._connection.settings
+        missing, surplus = self._connection.run(
+            "tickets", queue, self._queue(queue).key, settings.tenant_max_running, round(grace_seconds * 1000)
+        )
+        if missing:
+            self.call(queue, missing)
+        if surplus:
+            self.call_off(queue, surplus)
+        return int(missing)
+
+    def stop(self, ticket: str) -> None:
+        """Tell the worker that runs a ticket to stop: fire and forget, the attempt's `renew` is what is certain."""
+        if not ticket:  # it was started out of turn
+            return
         try:
             with self._connection.translated():
-                send_stop_job_command(self._connection.client, _job_id(diagnosis_id, attempt), JSONSerializer)
+                send_stop_job_command(self._connection.client, ticket, JSONSerializer)
         except (NoSuchJobError, InvalidJobOperation):
-            _log.debug("no worker runs %s; nothing to stop", diagnosis_id)
+            _log.debug("no worker runs %s; nothing to stop", ticket)
 
     def names(self) -> list[str]:
         """Return the names of all queues."""
         return list(QUEUE_NAMES)
-
-    def waiting(self, queue: str) -> set[str]:
-        """Return the ids of all diagnoses that wait in a queue, those in a pause included."""
-        return {
-            member.decode() for member in self._connection.do(lambda client: client.zrange(WAITING_KEY + queue, 0, -1))
-        }
-
-    def entries(self, queue: str) -> set[str]:
-        """Return the ids of all diagnoses that have an entry in a queue, ready to be popped."""
-        key = self._queue(queue).key
-        entries = self._connection.do(lambda client: client.lrange(key, 0, -1))
-        return {entry.decode().rpartition("-")[0] for entry in entries}
 
     def depth(self, queue: str) -> int:
         """Return how many diagnoses wait in a queue; changes nothing."""
@@ -359,5 +364,6 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     worker.work(logging_level="WARNING")
 
 
-def _job_id(diagnosis_id: str, attempt: int) -> str:
-    return f"{diagnosis_id}-{attempt}"
+def queue_of(ticket: str) -> str:
+    """Return the queue that a ticket was taken from."""
+    return QUEUE_PREFIX + ticket.partition("-")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import diagnosis_pb2
@@ -13,22 +14,23 @@ if TYPE_CHECKING:
 
 LEASES_KEY = "gradclinic:leases"
 DELAYED_KEY = "gradclinic:delayed"
-MISSING_KEY = "gradclinic:missing"
 RETENTION_KEY = "gradclinic:retention"
 PAUSE_SECONDS = 0.5  # after the first lost worker; doubles with each
-GRACE_SECONDS = 5.0  # between a pop and the start that follows it nothing is lost yet
+GRACE_SECONDS = 5.0  # between taking a ticket and the start that follows it nothing is lost yet
 AT_MOST = 500  # of each kind in one round
 
 
 def reap(connection: Connection, queue: JobQueue) -> list[str]:
-    """Run one round; returns the ids of diagnoses that were taken away, expired or queued again."""
+    """Run one round; returns the ids of diagnoses that were taken away, expired or lined up again."""
     _drop_old(connection)
-    return [
+    changed = [
         *_take_from_lost_workers(connection),
         *_expire_waiting(connection, queue),
-        *_queue_due(connection, queue),
-        *_queue_missing(connection, queue),
+        *_line_up_due(connection, queue),
     ]
+    for name in queue.names():
+        queue.settle(name, GRACE_SECONDS)
+    return changed
 
 
 def _take_from_lost_workers(connection: Connection) -> list[str]:
@@ -68,30 +70,11 @@ def _expire_waiting(connection: Connection, queue: JobQueue) -> list[str]:
     return expired
 
 
-def _queue_due(connection: Connection, queue: JobQueue) -> list[str]:
+def _line_up_due(connection: Connection, queue: JobQueue) -> list[str]:
     due = connection.run("due", AT_MOST)
-    for diagnosis_id, name, attempt in due:
-        queue.enqueue(diagnosis_id.decode(), int(attempt), name.decode())
-    return [diagnosis_id.decode() for diagnosis_id, _, _ in due]
-
-
-def _queue_missing(connection: Connection, queue: JobQueue) -> list[str]:
-    """Queue again what waits but has no queue entry: its creator or the worker that popped it died."""
-    again = []
-    for name in queue.names():
-        waiting, paused, noted = (
-            queue.waiting(name),
-            _members(connection, DELAYED_KEY),
-            _members(connection, MISSING_KEY),
-        )
-        entries = queue.entries(name)
-        for diagnosis_id in waiting - paused - entries:
-            answer = connection.run("missing", diagnosis_id, milliseconds(GRACE_SECONDS))
-            if answer is not None:
-                queue.enqueue_again(diagnosis_id, int(answer[1]), name)
-                again.append(diagnosis_id)
-        _forget_missing(connection, noted & entries)
-    return again
+    for name, tickets in Counter(name.decode() for _, name in due).items():
+        queue.call(name, tickets)
+    return [diagnosis_id.decode() for diagnosis_id, _ in due]
 
 
 def _drop_old(connection: Connection) -> None:
@@ -102,12 +85,3 @@ def _drop_old(connection: Connection) -> None:
 def _due(connection: Connection, key: str) -> list[str]:
     """Return the members of a sorted set of moments whose moment is over, by Redis' own clock."""
     return [member.decode() for member in connection.run("over", key, AT_MOST)]
-
-
-def _members(connection: Connection, key: str) -> set[str]:
-    return {member.decode() for member in connection.do(lambda client: client.zrange(key, 0, -1))}
-
-
-def _forget_missing(connection: Connection, found: set[str]) -> None:
-    if found:
-        connection.do(lambda client: client.zrem(MISSING_KEY, *found))

@@ -97,13 +97,16 @@ def fingerprint(spec: diagnosis_pb2.DiagnosisSpec) -> str:
 
 
 def result_fingerprint(spec: diagnosis_pb2.DiagnosisSpec) -> str:
-    """Return what two specs share when the answer to one is the answer to the other: all but the timeout agrees.
+    """Return what two specs share when the answer to one is the answer to the other.
+
+    All but the timeout and the priority agrees.
 
     Run, step and labels count: a diagnosis that is found under another run's name would be no answer.
     """
     relevant = diagnosis_pb2.DiagnosisSpec()
     relevant.CopyFrom(spec)
     relevant.ClearField("timeout")
+    relevant.ClearField("priority")
     return fingerprint(relevant)
 
 

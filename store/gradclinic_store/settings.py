@@ -24,6 +24,8 @@ class StoreSettings:
     """The artifacts of one tenant together, counted whole also where others have the same bytes; 0: as all together."""
     max_queued: int = 1000
     """Diagnoses that may wait at the same time."""
+    tenant_max_running: int = 0
+    """Diagnoses of one tenant that may run at the same time; 0: as many as there are workers."""
     artifact_retention_seconds: float = 24 * 3600.0
     """How long an artifact is kept after it was last used."""
     upload_retention_seconds: float = 3600.0

@@ -70,16 +70,16 @@ def test_create(store: Store, proxy: RedisProxy, fate: Fate) -> None:
     assert created
     assert store.diagnoses.create(spec, "request") == (message, False)
     totals_are(store, submitted=1, in_flight=1, deduplicated=1)
-    assert store.queue.entries(QUEUE) == {message.id}
+    assert store.queue.tickets(QUEUE) == 1
 
 
-def test_the_queue_entry(store: Store, proxy: RedisProxy, fate: Fate) -> None:
+def test_the_ticket(store: Store, proxy: RedisProxy, fate: Fate) -> None:
     spec = spec_of(store)
     with doubtful(proxy, "RPUSH", fate):
         message, _ = store.diagnoses.create(spec)
-    assert store.queue.entries(QUEUE) == {message.id}
+    assert store.queue.tickets(QUEUE) >= 1
     assert started(store, message.id).succeed(result_of())
-    assert store.diagnoses.start(message.id, "whoever pops the surplus entry") is None
+    assert store.diagnoses.take("cpu-surplus", "whoever takes the surplus ticket") is None
 
 
 def test_start(store: Store, proxy: RedisProxy, fate: Fate) -> None:
@@ -89,6 +89,16 @@ def test_start(store: Store, proxy: RedisProxy, fate: Fate) -> None:
     assert attempt.number == 1
     assert attempt.succeed(result_of())
     totals_are(store, attempts=1, in_flight=0)
+
+
+def test_take(store: Store, proxy: RedisProxy, fate: Fate) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    store.diagnoses.create(spec_of(store))
+    with doubtful(proxy, "start", fate):
+        attempt = store.diagnoses.take("cpu-ticket", "worker")
+    assert attempt is not None
+    assert attempt.diagnosis.id == message.id
+    totals_are(store, attempts=1, in_flight=2)
 
 
 @pytest.mark.parametrize("script", ["progress", "renew"])
@@ -125,10 +135,10 @@ def test_fail(store: Store, proxy: RedisProxy, fate: Fate) -> None:
 def test_give_back(store: Store, proxy: RedisProxy, fate: Fate) -> None:
     message, _ = store.diagnoses.create(spec_of(store))
     attempt = started(store, message.id)
-    store.queue.remove(message.id, 0, QUEUE)  # a worker popped it
+    store.queue.call_off(QUEUE)  # a worker took it
     with doubtful(proxy, "give_back", fate):
         assert attempt.give_back()
-    assert store.queue.entries(QUEUE) == {message.id}
+    assert store.queue.tickets(QUEUE) >= 1
     assert started(store, message.id).succeed(result_of())
 
 

@@ -30,13 +30,13 @@ from gradclinic_store import Standing, Store, StoreSettings
 
 assert not {"torch", "grpc", "grpc.aio"} & set(sys.modules), "the rq parent must stay small"
 
-def run(diagnosis_id):
+def run(ticket):
     with Store.connect(StoreSettings(redis_url=os.environ["TEST_REDIS_URL"], lease_seconds=1)) as store:
-        attempt = store.diagnoses.start(diagnosis_id, "stub")
+        attempt = store.diagnoses.take(ticket, "stub")
         if attempt is None:
             return
         do = attempt.diagnosis.spec.labels.get("do", "")
-        pathlib.Path(os.environ["TEST_FOLDER"], f"{diagnosis_id}.{attempt.number}").write_text(str(os.getpid()))
+        pathlib.Path(os.environ["TEST_FOLDER"], f"{attempt.diagnosis.id}.{attempt.number}").write_text(str(os.getpid()))
         if do == "give back":
             def give_back(*_):
                 attempt.give_back()
@@ -210,12 +210,12 @@ def test_cancelling_stops_a_running_horse(
     assert state(store, message) == "CANCELLED"
 
 
-def test_a_cancelled_entry_is_skipped(
+def test_a_surplus_ticket_is_harmless(
     store: Store, start_worker: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     message = create(store)
     store.diagnoses.cancel(message)
-    store.queue.enqueue(message, 0, QUEUE)  # a stale entry
+    store.queue.call(QUEUE)  # a ticket that is good for nothing
     after = create(store)
     start_worker()
     until(lambda: state(store, after) == "SUCCEEDED")

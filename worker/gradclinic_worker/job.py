@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
-_settings: list[WorkerSettings] = []  # of this process; the queue can hand over nothing but an id
+_settings: list[WorkerSettings] = []  # of this process; the queue can hand over nothing but a ticket
 
 
 def prepare(settings: WorkerSettings) -> None:
@@ -25,8 +25,8 @@ def prepare(settings: WorkerSettings) -> None:
     _settings[:] = [settings]
 
 
-def run(diagnosis_id: str) -> None:
-    """Run one diagnosis to its end, and leave it settled, given back, or to whoever holds it now.
+def run(ticket: str) -> None:
+    """Run the diagnosis whose turn it is to its end, and leave it settled, given back, or to whoever holds it now.
 
     Raises:
         RuntimeError: `prepare` was not called in this process.
@@ -40,11 +40,13 @@ def run(diagnosis_id: str) -> None:
     drain = _drain_signal()
     store = Store(queue.connection_of_job(settings.store))  # not closed: rq goes on with it, and the process ends
     try:
-        attempt = store.diagnoses.start(diagnosis_id, settings.worker_id)
+        attempt = store.diagnoses.take(ticket, settings.worker_id)
         if attempt is None:
-            _log.info("nothing to do, it is not queued any more diagnosis=%s", diagnosis_id)
+            _log.info("nothing to do, nothing waits that may start ticket=%s", ticket)
             return
         Supervisor(settings, store, attempt, sender, drain.fileno()).supervise()
+        if settings.store.tenant_max_running:  # the tenant may have one more now, whose ticket was shown too early
+            store.queue.settle(queue.queue_of(ticket))
     except (StoreUnavailable, StoreFull):
         sender.send(reports.StoreReached(reached=False))
         sender.send(reports.JobSettled("store_lost"))

@@ -267,6 +267,7 @@ class DiagnosisSpec(google.protobuf.message.Message):
     OUTPUT_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
     model_sha256: builtins.str
     """SHA-256 of the model artifact."""
     inputs_sha256: builtins.str
@@ -291,6 +292,10 @@ class DiagnosisSpec(google.protobuf.message.Message):
     """
     seed: builtins.int
     """Seed of every random number generator."""
+    priority: builtins.int
+    """Among the caller's own waiting diagnoses the highest start first, equal ones
+    in the order in which they came; -100 to 100. Tenants take turns whatever it is.
+    """
     @property
     def loss(self) -> global___LossSpec:
         """The loss."""
@@ -323,9 +328,10 @@ class DiagnosisSpec(google.protobuf.message.Message):
         output: builtins.str = ...,
         seed: builtins.int = ...,
         timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        priority: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_step", b"_step", "loss", b"loss", "optimizer", b"optimizer", "step", b"step", "timeout", b"timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_step", b"_step", "depth", b"depth", "device", b"device", "inputs_sha256", b"inputs_sha256", "labels", b"labels", "loss", b"loss", "model_sha256", b"model_sha256", "optimizer", b"optimizer", "output", b"output", "run", b"run", "seed", b"seed", "step", b"step", "target_sha256", b"target_sha256", "timeout", b"timeout"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_step", b"_step", "depth", b"depth", "device", b"device", "inputs_sha256", b"inputs_sha256", "labels", b"labels", "loss", b"loss", "model_sha256", b"model_sha256", "optimizer", b"optimizer", "output", b"output", "priority", b"priority", "run", b"run", "seed", b"seed", "step", b"step", "target_sha256", b"target_sha256", "timeout", b"timeout"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_step", b"_step"]) -> typing.Literal["step"] | None: ...
 
 global___DiagnosisSpec = DiagnosisSpec

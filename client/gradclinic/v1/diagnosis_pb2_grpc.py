@@ -56,7 +56,8 @@ class DiagnosisServiceServicer(object):
         """Queues a diagnosis of uploaded artifacts and answers at once. With the same
         `request_id` it answers with the diagnosis that the first call made.
         Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (RetryInfo says when).
+        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+        limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,8 @@ class DiagnosisServiceStub:
     """Queues a diagnosis of uploaded artifacts and answers at once. With the same
     `request_id` it answers with the diagnosis that the first call made.
     Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (RetryInfo says when).
+    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+    limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
     """
 
     GetDiagnosis: grpc.UnaryUnaryMultiCallable[
@@ -78,7 +79,8 @@ class DiagnosisServiceAsyncStub:
     """Queues a diagnosis of uploaded artifacts and answers at once. With the same
     `request_id` it answers with the diagnosis that the first call made.
     Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (RetryInfo says when).
+    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+    limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
     """
 
     GetDiagnosis: grpc.aio.UnaryUnaryMultiCallable[
@@ -129,7 +131,8 @@ class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
         """Queues a diagnosis of uploaded artifacts and answers at once. With the same
         `request_id` it answers with the diagnosis that the first call made.
         Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (RetryInfo says when).
+        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+        limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
         """
 
     @abc.abstractmethod

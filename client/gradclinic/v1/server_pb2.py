@@ -17,7 +17,7 @@ from gradclinic.v1 import artifact_pb2 as gradclinic_dot_v1_dot_artifact__pb2
 from gradclinic.v1 import diagnosis_pb2 as gradclinic_dot_v1_dot_diagnosis__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agradclinic/v1/server.proto\x12\rgradclinic.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgradclinic/v1/artifact.proto\x1a\x1dgradclinic/v1/diagnosis.proto\"\x16\n\x14GetServerInfoRequest\"\xf3\x01\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12%\n\x06limits\x18\x02 \x01(\x0b\x32\x15.gradclinic.v1.Limits\x12*\n\x07workers\x18\x03 \x03(\x0b\x32\x19.gradclinic.v1.LiveWorker\x12\x34\n\rmodel_formats\x18\x04 \x03(\x0e\x32\x1d.gradclinic.v1.ArtifactFormat\x12\x0e\n\x06losses\x18\x05 \x03(\t\x12$\n\x06\x64\x65pths\x18\x06 \x03(\x0e\x32\x14.gradclinic.v1.Depth\x12\x15\n\rsandbox_level\x18\x07 \x01(\t\"\xbe\x02\n\x06Limits\x12\x1a\n\x12max_artifact_bytes\x18\x01 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_stored_bytes\x18\x03 \x01(\x03\x12\x12\n\nmax_queued\x18\x04 \x01(\x03\x12/\n\x0cmax_run_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_queue_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13\x64iagnosis_retention\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x61rtifact_retention\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\nLiveWorker\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rtorch_version\x18\x04 \x01(\t\x12\x15\n\rsandbox_level\x18\x05 \x01(\t\x12\x17\n\x0fspare_executors\x18\x06 \x01(\x05\x32`\n\rServerService\x12O\n\rGetServerInfo\x12#.gradclinic.v1.GetServerInfoRequest\x1a\x19.gradclinic.v1.ServerInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agradclinic/v1/server.proto\x12\rgradclinic.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgradclinic/v1/artifact.proto\x1a\x1dgradclinic/v1/diagnosis.proto\"\x16\n\x14GetServerInfoRequest\"\xbf\x02\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12%\n\x06limits\x18\x02 \x01(\x0b\x32\x15.gradclinic.v1.Limits\x12*\n\x07workers\x18\x03 \x03(\x0b\x32\x19.gradclinic.v1.LiveWorker\x12\x34\n\rmodel_formats\x18\x04 \x03(\x0e\x32\x1d.gradclinic.v1.ArtifactFormat\x12\x0e\n\x06losses\x18\x05 \x03(\t\x12$\n\x06\x64\x65pths\x18\x06 \x03(\x0e\x32\x14.gradclinic.v1.Depth\x12\x15\n\rsandbox_level\x18\x07 \x01(\t\x12%\n\x06\x63\x61ller\x18\x08 \x01(\x0b\x32\x15.gradclinic.v1.Caller\x12#\n\x05usage\x18\t \x01(\x0b\x32\x14.gradclinic.v1.Usage\"&\n\x06\x43\x61ller\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\">\n\x05Usage\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07running\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\"\xc6\x04\n\x06Limits\x12\x1a\n\x12max_artifact_bytes\x18\x01 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x02 \x01(\x03\x12\x18\n\x10max_stored_bytes\x18\x03 \x01(\x03\x12\x12\n\nmax_queued\x18\x04 \x01(\x03\x12/\n\x0cmax_run_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_queue_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13\x64iagnosis_retention\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x61rtifact_retention\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x17tenant_max_stored_bytes\x18\t \x01(\x03\x12\x19\n\x11tenant_max_queued\x18\n \x01(\x03\x12\x1a\n\x12tenant_max_running\x18\x0b \x01(\x03\x12\x1e\n\x16max_concurrent_uploads\x18\x0c \x01(\x03\x12%\n\x1dtenant_max_concurrent_uploads\x18\r \x01(\x03\x12\x1e\n\x16submissions_per_second\x18\x0e \x01(\x01\x12%\n\x1dtenant_submissions_per_second\x18\x0f \x01(\x01\x12 \n\x18submission_burst_seconds\x18\x10 \x01(\x01\"\x83\x01\n\nLiveWorker\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rtorch_version\x18\x04 \x01(\t\x12\x15\n\rsandbox_level\x18\x05 \x01(\t\x12\x17\n\x0fspare_executors\x18\x06 \x01(\x05\x32`\n\rServerService\x12O\n\rGetServerInfo\x12#.gradclinic.v1.GetServerInfoRequest\x1a\x19.gradclinic.v1.ServerInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,11 +27,15 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_GETSERVERINFOREQUEST']._serialized_start=138
   _globals['_GETSERVERINFOREQUEST']._serialized_end=160
   _globals['_SERVERINFO']._serialized_start=163
-  _globals['_SERVERINFO']._serialized_end=406
-  _globals['_LIMITS']._serialized_start=409
-  _globals['_LIMITS']._serialized_end=727
-  _globals['_LIVEWORKER']._serialized_start=730
-  _globals['_LIVEWORKER']._serialized_end=861
-  _globals['_SERVERSERVICE']._serialized_start=863
-  _globals['_SERVERSERVICE']._serialized_end=959
+  _globals['_SERVERINFO']._serialized_end=482
+  _globals['_CALLER']._serialized_start=484
+  _globals['_CALLER']._serialized_end=522
+  _globals['_USAGE']._serialized_start=524
+  _globals['_USAGE']._serialized_end=586
+  _globals['_LIMITS']._serialized_start=589
+  _globals['_LIMITS']._serialized_end=1171
+  _globals['_LIVEWORKER']._serialized_start=1174
+  _globals['_LIVEWORKER']._serialized_end=1305
+  _globals['_SERVERSERVICE']._serialized_start=1307
+  _globals['_SERVERSERVICE']._serialized_end=1403
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,8 @@ class ServerInfo(google.protobuf.message.Message):
     LOSSES_FIELD_NUMBER: builtins.int
     DEPTHS_FIELD_NUMBER: builtins.int
     SANDBOX_LEVEL_FIELD_NUMBER: builtins.int
+    CALLER_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of gradclinic."""
     sandbox_level: builtins.str
@@ -64,6 +66,14 @@ class ServerInfo(google.protobuf.message.Message):
     def depths(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[gradclinic.v1.diagnosis_pb2.Depth.ValueType]:
         """Accepted depths."""
 
+    @property
+    def caller(self) -> global___Caller:
+        """Who the caller is to this server."""
+
+    @property
+    def usage(self) -> global___Usage:
+        """What the caller's tenant takes of its limits now."""
+
     def __init__(
         self,
         *,
@@ -74,11 +84,61 @@ class ServerInfo(google.protobuf.message.Message):
         losses: collections.abc.Iterable[builtins.str] | None = ...,
         depths: collections.abc.Iterable[gradclinic.v1.diagnosis_pb2.Depth.ValueType] | None = ...,
         sandbox_level: builtins.str = ...,
+        caller: global___Caller | None = ...,
+        usage: global___Usage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["depths", b"depths", "limits", b"limits", "losses", b"losses", "model_formats", b"model_formats", "sandbox_level", b"sandbox_level", "version", b"version", "workers", b"workers"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["caller", b"caller", "limits", b"limits", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["caller", b"caller", "depths", b"depths", "limits", b"limits", "losses", b"losses", "model_formats", b"model_formats", "sandbox_level", b"sandbox_level", "usage", b"usage", "version", b"version", "workers", b"workers"]) -> None: ...
 
 global___ServerInfo = ServerInfo
+
+@typing.final
+class Caller(google.protobuf.message.Message):
+    """Who makes a call."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    tenant: builtins.str
+    """Whose diagnoses and artifacts it sees; `default` where nobody is asked."""
+    role: builtins.str
+    """What it may do: `read`, `submit` or `admin`."""
+    def __init__(
+        self,
+        *,
+        tenant: builtins.str = ...,
+        role: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["role", b"role", "tenant", b"tenant"]) -> None: ...
+
+global___Caller = Caller
+
+@typing.final
+class Usage(google.protobuf.message.Message):
+    """What a tenant takes of its limits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: builtins.int
+    RUNNING_FIELD_NUMBER: builtins.int
+    STORED_BYTES_FIELD_NUMBER: builtins.int
+    queued: builtins.int
+    """Diagnoses that wait."""
+    running: builtins.int
+    """Diagnoses that run."""
+    stored_bytes: builtins.int
+    """Artifacts and uploads under way, in bytes."""
+    def __init__(
+        self,
+        *,
+        queued: builtins.int = ...,
+        running: builtins.int = ...,
+        stored_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["queued", b"queued", "running", b"running", "stored_bytes", b"stored_bytes"]) -> None: ...
+
+global___Usage = Usage
 
 @typing.final
 class Limits(google.protobuf.message.Message):
@@ -94,6 +154,14 @@ class Limits(google.protobuf.message.Message):
     MAX_QUEUE_TIME_FIELD_NUMBER: builtins.int
     DIAGNOSIS_RETENTION_FIELD_NUMBER: builtins.int
     ARTIFACT_RETENTION_FIELD_NUMBER: builtins.int
+    TENANT_MAX_STORED_BYTES_FIELD_NUMBER: builtins.int
+    TENANT_MAX_QUEUED_FIELD_NUMBER: builtins.int
+    TENANT_MAX_RUNNING_FIELD_NUMBER: builtins.int
+    MAX_CONCURRENT_UPLOADS_FIELD_NUMBER: builtins.int
+    TENANT_MAX_CONCURRENT_UPLOADS_FIELD_NUMBER: builtins.int
+    SUBMISSIONS_PER_SECOND_FIELD_NUMBER: builtins.int
+    TENANT_SUBMISSIONS_PER_SECOND_FIELD_NUMBER: builtins.int
+    SUBMISSION_BURST_SECONDS_FIELD_NUMBER: builtins.int
     max_artifact_bytes: builtins.int
     """Largest artifact, in bytes."""
     max_chunk_bytes: builtins.int
@@ -102,6 +170,22 @@ class Limits(google.protobuf.message.Message):
     """All stored artifacts together, in bytes."""
     max_queued: builtins.int
     """Diagnoses that may wait at the same time."""
+    tenant_max_stored_bytes: builtins.int
+    """The artifacts of one tenant together, in bytes."""
+    tenant_max_queued: builtins.int
+    """Diagnoses of one tenant that may wait at the same time."""
+    tenant_max_running: builtins.int
+    """Diagnoses of one tenant that may run at the same time; 0: as many as there are workers."""
+    max_concurrent_uploads: builtins.int
+    """Uploads at once, of all tenants, in one API process."""
+    tenant_max_concurrent_uploads: builtins.int
+    """Uploads at once of one tenant, in one API process."""
+    submissions_per_second: builtins.float
+    """Diagnoses that all tenants may create per second, in the long run; 0: any number."""
+    tenant_submissions_per_second: builtins.float
+    """Diagnoses that one tenant may create per second, in the long run; 0: any number."""
+    submission_burst_seconds: builtins.float
+    """How many seconds' worth of submissions may come at once after a pause."""
     @property
     def max_run_time(self) -> google.protobuf.duration_pb2.Duration:
         """Longest a diagnosis may run."""
@@ -129,9 +213,17 @@ class Limits(google.protobuf.message.Message):
         max_queue_time: google.protobuf.duration_pb2.Duration | None = ...,
         diagnosis_retention: google.protobuf.duration_pb2.Duration | None = ...,
         artifact_retention: google.protobuf.duration_pb2.Duration | None = ...,
+        tenant_max_stored_bytes: builtins.int = ...,
+        tenant_max_queued: builtins.int = ...,
+        tenant_max_running: builtins.int = ...,
+        max_concurrent_uploads: builtins.int = ...,
+        tenant_max_concurrent_uploads: builtins.int = ...,
+        submissions_per_second: builtins.float = ...,
+        tenant_submissions_per_second: builtins.float = ...,
+        submission_burst_seconds: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_queue_time", b"max_queue_time", "max_run_time", b"max_run_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_artifact_bytes", b"max_artifact_bytes", "max_chunk_bytes", b"max_chunk_bytes", "max_queue_time", b"max_queue_time", "max_queued", b"max_queued", "max_run_time", b"max_run_time", "max_stored_bytes", b"max_stored_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_artifact_bytes", b"max_artifact_bytes", "max_chunk_bytes", b"max_chunk_bytes", "max_concurrent_uploads", b"max_concurrent_uploads", "max_queue_time", b"max_queue_time", "max_queued", b"max_queued", "max_run_time", b"max_run_time", "max_stored_bytes", b"max_stored_bytes", "submission_burst_seconds", b"submission_burst_seconds", "submissions_per_second", b"submissions_per_second", "tenant_max_concurrent_uploads", b"tenant_max_concurrent_uploads", "tenant_max_queued", b"tenant_max_queued", "tenant_max_running", b"tenant_max_running", "tenant_max_stored_bytes", b"tenant_max_stored_bytes", "tenant_submissions_per_second", b"tenant_submissions_per_second"]) -> None: ...
 
 global___Limits = Limits
 

@@ -17,6 +17,9 @@ local EDGES_MS = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 
 
 local EVENTS_KEPT = 1000
 
+local START_MS = 1000 -- what a start counts at least, in time given: so short runs take turns one by one
+local PRIORITY_STEP = 1e12 -- in a line's ranks; above any sequence number
+
 local function record_key(id) return P .. 'diagnosis:' .. id end
 local function flow_key(tenant, id) return P .. 'flow:' .. tenant .. ':' .. id end
 local function events_key(tenant, id) return P .. 'events:' .. tenant .. ':' .. id end
@@ -25,6 +28,10 @@ local function reuse_key(tenant, fingerprint) return P .. 'reuse:' .. tenant .. 
 local function dropped_key(tenant, id) return P .. 'dropped:' .. tenant .. ':' .. id end
 local function index_key(tenant, name) return P .. 'index:' .. tenant .. ':' .. name end
 local function waiting_key(queue) return P .. 'waiting:' .. queue end
+local function line_key(queue, tenant) return P .. 'line:' .. queue .. ':' .. tenant end -- id -> rank: who may start, first one first
+local function turns_key(queue) return P .. 'turns:' .. queue end -- tenant -> time that it was given, ms; see docs/decisions/store-fairness.md
+local function level_key(queue) return P .. 'level:' .. queue end -- the least time given to a tenant that waits
+local function short_key(queue) return P .. 'short:' .. queue end -- since when there have been too few tickets, ms
 -- A holding is what one tenant has of an artifact, `tenant:sha256`; the bytes themselves are there once.
 local function holding(tenant, sha256) return tenant .. ':' .. sha256 end
 local function artifact_key(held) return P .. 'artifact:' .. held end
@@ -35,7 +42,6 @@ local function chunks_key(blob) return P .. 'chunks:' .. blob end
 local QUEUES = P .. 'queues'         -- set of queue names
 local LEASES = P .. 'leases'         -- id -> when its worker counts as lost, ms
 local DELAYED = P .. 'delayed'       -- id -> when it may be queued again, ms
-local MISSING = P .. 'missing'       -- id -> since when no queue entry was seen, ms
 local RETENTION = P .. 'retention'   -- id -> when it is dropped, ms
 local COUNTERS = P .. 'counters'
 local ARTIFACTS = P .. 'artifacts'   -- holding -> when it is dropped, ms
@@ -55,7 +61,7 @@ end
 
 -- A full Redis refuses a script's first write if that may take memory, and then no other one. What was accepted must be
 -- able to end, and what is over to go: such scripts begin with a write that takes none.
-local function go_on_when_full() redis.call('ZREM', MISSING, '') end
+local function go_on_when_full() redis.call('ZREM', DELAYED, '') end
 
 local function count(name, by) redis.call('HINCRBY', COUNTERS, name, by or 1) end
 
@@ -71,7 +77,7 @@ local function observe(name, duration_ms)
 end
 
 -- Fields that transitions need, or nil when there is no such diagnosis.
-local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce', 'tenant'}
+local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce', 'tenant', 'priority'}
 local function load(id)
   local values = redis.call('HMGET', record_key(id), unpack(FIELDS))
   if not values[1] then return nil end
@@ -88,6 +94,24 @@ local function tell(record, now)
   redis.call('HSET', record_key(record.id), 'revision', record.revision)
   redis.call('XADD', events_key(record.tenant, record.id), 'MAXLEN', '~', EVENTS_KEPT, record.revision .. '-0',
     'state', record.state, 'stage', record.stage, 'progress', record.progress, 'attempt', record.attempt, 'time_ms', int(now))
+end
+
+-- Lets a queued diagnosis start when it is its turn. A tenant that had nothing to wait for begins level with the others.
+local function line_up(record)
+  local line, turns = line_key(record.queue, record.tenant), turns_key(record.queue)
+  if redis.call('EXISTS', line) == 0 then
+    redis.call('ZADD', turns, 'GT', redis.call('GET', level_key(record.queue)) or '0', record.tenant)
+  end
+  redis.call('ZADD', line, tonumber(record.seq) - tonumber(record.priority or '0') * PRIORITY_STEP, record.id)
+end
+
+-- Counts what a run took beyond what its start has counted.
+local function give_time(record, now)
+  local more = now - tonumber(record.start_ms) - START_MS
+  if more <= 0 then return end
+  local turns = turns_key(record.queue)
+  redis.call('ZADD', turns, 'GT', redis.call('GET', level_key(record.queue)) or '0', record.tenant)
+  redis.call('ZINCRBY', turns, more, record.tenant)
 end
 
 -- Makes one legal transition: record, indexes, queue and lease sets, counters, event. `fields` are set with it.
@@ -107,10 +131,11 @@ local function move(record, to, now, fields)
   redis.call('ZADD', index_key(record.tenant, 'state:' .. to), record.seq, record.id)
   if from == QUEUED then
     redis.call('ZREM', waiting_key(record.queue), record.id)
+    redis.call('ZREM', line_key(record.queue, record.tenant), record.id)
     redis.call('ZREM', DELAYED, record.id)
-    redis.call('ZREM', MISSING, record.id)
   else
     redis.call('ZREM', LEASES, record.id)
+    give_time(record, now)
   end
   if to == QUEUED then
     fields.queued_ms = int(now)

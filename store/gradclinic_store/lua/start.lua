@@ -1,8 +1,40 @@
--- Gives a queued diagnosis to a worker, with a new fencing token. Answers with its record, or nil when it is not queued.
--- ARGV: id, worker id, nonce of this call, lease_ms
+-- Gives the diagnosis whose turn it is to a worker, with a new fencing token. Answers with its record, or nil for none.
+-- The turn is that of the tenant with the fewest running, among those of the one that was given the least time; within a
+-- tenant, of the highest priority that waits longest.
+-- ARGV: queue, ticket, worker id, nonce of this call, lease_ms, most running per tenant (0: any), id ('' for whose turn it is)
 go_on_when_full()
-local id, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local record = load(id)
+local queue, ticket, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local most_running, wanted = tonumber(ARGV[6]), ARGV[7]
+
+local function tenant_in_turn()
+  local turns, chosen, fewest, level = turns_key(queue), nil, nil, nil
+  local all = redis.call('ZRANGE', turns, 0, -1, 'WITHSCORES')
+  for i = 1, #all, 2 do
+    local tenant = all[i]
+    if redis.call('EXISTS', line_key(queue, tenant)) == 1 then
+      if not level then level = all[i + 1] end
+      local running = redis.call('ZCARD', index_key(tenant, 'state:' .. RUNNING))
+      if (most_running == 0 or running < most_running) and (not fewest or running < fewest) then
+        chosen, fewest = tenant, running
+      end
+      if fewest == 0 then break end
+    elseif not level then
+      redis.call('ZREM', turns, tenant) -- it waits for nothing and has had no more than anybody: it begins level again
+    end
+  end
+  if level then redis.call('SET', level_key(queue), level) end
+  return chosen
+end
+
+local function next_id()
+  local earlier = redis.call('GET', P .. 'started:' .. nonce) -- the answer to this very call was lost
+  if earlier then return earlier end
+  local tenant = tenant_in_turn()
+  return tenant and redis.call('ZRANGE', line_key(queue, tenant), 0, 0)[1]
+end
+
+local id = wanted ~= '' and wanted or next_id()
+local record = id and load(id)
 if not record then return nil end
 if record.state == RUNNING and record.nonce == nonce then return whole(id) end
 if record.state ~= QUEUED then return nil end
@@ -11,11 +43,13 @@ record.attempt = int(tonumber(record.attempt) + 1)
 record.progress = '0'
 record.stage = '1'
 local fields = {
-  attempt = record.attempt, token = redis.call('INCR', P .. 'token'), nonce = nonce, worker = worker,
+  attempt = record.attempt, token = redis.call('INCR', P .. 'token'), nonce = nonce, worker = worker, ticket = ticket,
   start_ms = int(now), progress = '0', stage = '1',
 }
 observe('wait', now - tonumber(record.queued_ms))
 count('attempts')
 move(record, RUNNING, now, fields)
+redis.call('ZINCRBY', turns_key(record.queue), START_MS, record.tenant)
 redis.call('ZADD', LEASES, int(now + lease_ms), id)
+redis.call('SET', P .. 'started:' .. nonce, id, 'PX', 30000)
 return whole(id)
