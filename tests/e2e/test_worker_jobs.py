@@ -145,7 +145,7 @@ def test_a_lost_artifact_is_told(worker: RealWorker) -> None:
     blocker = worker.submit("slow")
     diagnosis_id = worker.submit("answer")
     client = worker.store.connection.client
-    for key in client.scan_iter("gradclinic:artifact:*"):
+    for key in client.scan_iter("gradclinic:bytes:*"):
         client.delete(key)
     worker.final(blocker)
     diagnosis = worker.final(diagnosis_id)
