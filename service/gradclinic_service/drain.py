@@ -10,6 +10,8 @@ from gradclinic_service.errors import Draining
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_SECONDS = 0.1
+
 
 class Drain:
     """A switch that is thrown once."""
@@ -45,8 +47,8 @@ class Drain:
                     return
         finally:
             begun.cancel()
-            if following is not None and not following.done():
-                following.cancel()
-                await asyncio.wait((following,))
+            while following is not None and not following.done():
+                following.cancel()  # again: one that met redis.asyncio while it connects was seen to get lost
+                await asyncio.wait((following,), timeout=CANCEL_AGAIN_SECONDS)
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
