@@ -207,6 +207,7 @@ class Spec(Record):
     output: str | None
     seed: int
     timeout_seconds: float | None
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,31 @@ class Limits(Record):
     max_queue_seconds: float
     diagnosis_retention_seconds: float
     artifact_retention_seconds: float
+    max_concurrent_uploads: int  # in one API process, as the next one
+    tenant_max_concurrent_uploads: int
+    tenant_max_stored_bytes: int
+    tenant_max_queued: int
+    tenant_max_running: int  # 0: as many as there are workers
+    submissions_per_second: float  # in the long run; 0: any number, as in the next one
+    tenant_submissions_per_second: float
+    submission_burst_seconds: float  # how many seconds' worth may come at once after a pause
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Record):
+    """Who you are to a server."""
+
+    tenant: str  # whose diagnoses and artifacts you see; `default` where nobody is asked
+    role: str  # `read`, `submit` or `admin`
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Record):
+    """What your tenant takes of its limits now."""
+
+    queued: int
+    running: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,3 +341,5 @@ class ServerInfo(Record):
     losses: tuple[str, ...]
     depths: tuple[str, ...]
     sandbox_level: str  # the weakest of the live workers; empty when there is none
+    caller: Caller
+    usage: Usage

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Model: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module
     Loss: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module | None
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 _NANOS_PER_SECOND = 1_000_000_000
 _DEPTHS = {
     "quick": diagnosis_pb2.DEPTH_QUICK,
@@ -49,6 +50,7 @@ class RequestOptions(TypedDict, total=False):
     device: str | None  # "cpu" or "cuda"; None: whatever worker is free
     seed: int  # of every random number generator
     timeout: float | None  # seconds that the run may take; None: the server's limit
+    priority: int  # among your own waiting diagnoses the highest start first; -100 to 100, default 0
     reuse: bool  # whether an identical earlier diagnosis may be the answer; default True
 
 
@@ -86,6 +88,7 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         output="" if options.get("output") is None else str(options.get("output")),
         seed=_seed(options.get("seed", 0)),
         timeout=_timeout(options.get("timeout")),
+        priority=_priority(options.get("priority", 0)),
     )
     if (step := options.get("step")) is not None:
         spec.step = step
@@ -231,6 +234,12 @@ def _seed(seed: int) -> int:
     if not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise BadCall(f"seed: must be an integer from 0 to 2^64-1, got {seed!r}")
     return seed
+
+
+def _priority(priority: int) -> int:
+    if not isinstance(priority, int) or not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        raise BadCall(f"priority: must be an integer from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, got {priority!r}")
+    return priority
 
 
 def _timeout(seconds: float | None) -> Duration | None:

@@ -75,6 +75,8 @@ def server_info(message: server_pb2.ServerInfo) -> records.ServerInfo:
         losses=tuple(message.losses),
         depths=tuple(_name(diagnosis_pb2.Depth, item) or "" for item in message.depths),
         sandbox_level=message.sandbox_level,
+        caller=records.Caller(message.caller.tenant, message.caller.role),
+        usage=records.Usage(message.usage.queued, message.usage.running, message.usage.stored_bytes),
     )
 
 
@@ -209,6 +211,7 @@ def _spec(message: diagnosis_pb2.DiagnosisSpec) -> records.Spec:
         output=message.output or None,
         seed=message.seed,
         timeout_seconds=_seconds(message.timeout) if message.HasField("timeout") else None,
+        priority=message.priority,
     )
 
 
@@ -222,6 +225,14 @@ def _limits(message: server_pb2.Limits) -> records.Limits:
         max_queue_seconds=_seconds(message.max_queue_time),
         diagnosis_retention_seconds=_seconds(message.diagnosis_retention),
         artifact_retention_seconds=_seconds(message.artifact_retention),
+        max_concurrent_uploads=message.max_concurrent_uploads,
+        tenant_max_concurrent_uploads=message.tenant_max_concurrent_uploads,
+        tenant_max_stored_bytes=message.tenant_max_stored_bytes,
+        tenant_max_queued=message.tenant_max_queued,
+        tenant_max_running=message.tenant_max_running,
+        submissions_per_second=message.submissions_per_second,
+        tenant_submissions_per_second=message.tenant_submissions_per_second,
+        submission_burst_seconds=message.submission_burst_seconds,
     )
 
 

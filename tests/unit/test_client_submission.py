@@ -53,6 +53,7 @@ def test_everything_that_can_be_said_is_said() -> None:
             "device": "cpu",
             "seed": 7,
             "timeout": 1.5,
+            "priority": -3,
             "reuse": False,
         },
     )
@@ -68,10 +69,11 @@ def test_everything_that_can_be_said_is_said() -> None:
         spec.step,
         dict(spec.labels),
     )
-    assert (diagnosis_pb2.DEPTH_QUICK, "cpu", 7, 1.5) == (
+    assert (diagnosis_pb2.DEPTH_QUICK, "cpu", 7, -3, 1.5) == (
         spec.depth,
         spec.device,
         spec.seed,
+        spec.priority,
         spec.timeout.ToTimedelta().total_seconds(),
     )
     assert not submission.request.allow_reuse
@@ -114,6 +116,7 @@ def test_a_loss_file(tmp_path: Path) -> None:
         ({"depth": "deep"}, "depth: must be one of quick, standard, thorough"),
         ({"seed": -1}, "seed: must be an integer"),
         ({"timeout": 0}, "timeout: must be a positive"),
+        ({"priority": 101}, "priority: must be an integer from -100 to 100"),
     ],
 )
 def test_what_cannot_be_right_is_refused(options: dict[str, Any], message: str) -> None:

@@ -137,6 +137,8 @@ def test_every_functional_loss_needs_its_target(name: str) -> None:
         ({"output": "o" * 257}, "spec.output", "at most 256"),
         ({"step": -1}, "spec.step", "from 0"),
         ({"timeout": Duration()}, "spec.timeout", "more than 0"),
+        ({"priority": 101}, "spec.priority", "send -100 to 100"),
+        ({"priority": -101}, "spec.priority", "send -100 to 100"),
         ({"timeout": Duration(seconds=301)}, "spec.timeout", "at most 300 s"),
     ],
 )

@@ -65,6 +65,7 @@ def test_fingerprints() -> None:
     other.CopyFrom(SPEC)
     assert fingerprint(other) == fingerprint(SPEC)
     other.timeout.seconds = 5
+    other.priority = 1
     assert fingerprint(other) != fingerprint(SPEC)
     assert result_fingerprint(other) == result_fingerprint(SPEC)
     other.labels["x"] = "3"

@@ -11,6 +11,7 @@ from gradclinic.cli.answer import answer, fail_on_option, html_option, json_opti
 from gradclinic.cli.connecting import connect, connecting
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.errors import DiagnosisFailed, NoResult, ResultNotReady
+from gradclinic.submission import HIGHEST_PRIORITY, LOWEST_PRIORITY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,13 @@ def _labels(context: click.Context, parameter: click.Parameter, values: tuple[st
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Longest the run may take."
+)
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    default=0,
+    show_default=True,
+    help="Among your own waiting diagnoses the highest start first.",
 )
 @click.option(
     "--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Longest to wait for the result; 0: do not wait."

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEVICE_KINDS = ("cpu", "cuda")
 MAX_OUTPUT_CHARACTERS = 256
+MAX_PRIORITY = 100
 _NANOSECONDS = 1e9
 
 _TORCHSCRIPT = artifact_pb2.ARTIFACT_FORMAT_TORCHSCRIPT
@@ -59,6 +60,8 @@ def create_violations(
     yield from text_violations("spec.output", spec.output, MAX_OUTPUT_CHARACTERS)
     if spec.HasField("step") and spec.step < 0:
         yield Violation("spec.step", f"{spec.step} is negative; count training steps from 0")
+    if not -MAX_PRIORITY <= spec.priority <= MAX_PRIORITY:
+        yield Violation("spec.priority", f"{spec.priority} is out of range; send -{MAX_PRIORITY} to {MAX_PRIORITY}")
     if spec.HasField("timeout"):
         yield from _timeout_violations(spec.timeout, run_limit_seconds)
 
