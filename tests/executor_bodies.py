@@ -82,6 +82,14 @@ def stages(files: Files, entered: Entered) -> diagnosis_pb2.DiagnosisResult:
     return _result(*(hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files.values()))
 
 
+def endless(_files: Files, entered: Entered) -> diagnosis_pb2.DiagnosisResult:
+    for stage in (diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, diagnosis_pb2.DIAGNOSIS_STAGE_BACKWARD):
+        entered(stage, 0.5)
+        time.sleep(1.0)
+    while True:
+        time.sleep(0.01)
+
+
 def loop(_files: Files, entered: Entered) -> diagnosis_pb2.DiagnosisResult:
     entered(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.3)
     while True:

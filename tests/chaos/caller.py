@@ -22,6 +22,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 CALL_SECONDS = 5.0
+RUN_SECONDS = 60  # longest run that is asked for
 PATIENCE_SECONDS = 40.0
 PAUSE_SECONDS = 0.1
 LOOK_EVERY_SECONDS = 0.05
@@ -61,20 +62,20 @@ class Caller:
         """Close the channel."""
         self._channel.close()
 
-    def create(self, body: str, *, seed: int = 0, request_id: str = "", timeout_seconds: int = 60) -> str:
+    def create(self, body: str, *, model: bytes = MODEL, seed: int = 0, request_id: str = "") -> str:
         """Have a diagnosis accepted whose executor runs a body; returns its id.
 
         Raises:
             GaveUp: nobody accepted it in time.
         """
         spec = diagnosis_pb2.DiagnosisSpec(
-            model_sha256=self.upload(MODEL),
+            model_sha256=self.upload(model),
             inputs_sha256=self.upload(INPUTS, artifact_pb2.ARTIFACT_KIND_TENSORS),
             labels={"body": body},
             run=self.ledger.scene,
             seed=seed,
         )
-        spec.timeout.FromSeconds(timeout_seconds)
+        spec.timeout.FromSeconds(RUN_SECONDS)
         request = diagnosis_pb2.CreateDiagnosisRequest(spec=spec, request_id=request_id or str(uuid.uuid4()))
         made = self.patiently(lambda: self.diagnoses.CreateDiagnosis(request, timeout=CALL_SECONDS))
         self.ledger.accept(made.id, request.request_id)
@@ -115,6 +116,11 @@ class Caller:
                 return diagnosis
             time.sleep(LOOK_EVERY_SECONDS)
         return None
+
+    def cancel(self, diagnosis_id: str) -> diagnosis_pb2.Diagnosis:
+        """Cancel a diagnosis."""
+        request = diagnosis_pb2.CancelDiagnosisRequest(id=diagnosis_id)
+        return self.patiently(lambda: self.diagnoses.CancelDiagnosis(request, timeout=CALL_SECONDS))
 
     def patiently(self, call: Callable[[], T], retried: frozenset[Code] = RETRIED) -> T:
         """Call until it works, as the statuses advise.

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -21,7 +21,7 @@ from redis_proxy import RedisProxy
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -75,6 +75,16 @@ class Deployment:
     def strike(self, part: str, signum: signal.Signals) -> None:
         """Send a signal to a part."""
         self.find(part).send_signal(signum)
+
+    @contextmanager
+    def paused(self, part: str) -> Iterator[None]:
+        """Within the block, a part is stopped."""
+        process = self.find(part)
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
 
     def mend(self) -> None:
         """Start again every process that was started here and is dead; zombies of others are collected."""

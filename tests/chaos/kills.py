@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from chaos.caller import Caller
-from chaos.deployment import awaited
 from chaos.ledger import Broken
 from chaos.oracles import check, events_key
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_store.connection import source
-from redis_proxy import Fate
+from chaos.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from chaos.deployment import Deployment
     from chaos.ledger import Ledger
-    from redis_proxy import RedisProxy
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 STOPPED_SECONDS = 2.5  # longer than a lease
@@ -98,81 +88,3 @@ def _note_return(deployment: Deployment, caller: Caller, struck_at: float) -> No
                 ledger.details["back_seconds"] = max(back_seconds, ledger.details.get("back_seconds", 0.0))
                 if back_seconds > BACK_WITHIN_SECONDS:
                     ledger.broke(Broken.LATE, f"{diagnosis_id} was queued again after {back_seconds:.1f} s")
-
-
-@contextmanager
-def _uploading(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
-    content = os.urandom(7 << 20)
-    sha256 = hashlib.sha256(content).hexdigest()
-    with ThreadPoolExecutor(1) as aside:
-        uploading = aside.submit(caller.upload, content, pause_seconds=0.03)
-        awaited(lambda: deployment.store.artifacts.received(sha256), "bytes of the upload")
-        yield lambda: None
-        uploading.result()
-    if b"".join(deployment.store.artifacts.read(sha256)) != content:
-        caller.ledger.broke(Broken.LOST, f"the artifact {sha256} is not what was uploaded")
-    caller.create("stages")
-
-
-@contextmanager
-def _accepting(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
-    caller.create("answer")  # the artifacts are there
-    trapped = _trapped(deployment.api_proxy, "create", Fate.HOLD_ANSWER)
-    with ThreadPoolExecutor(1) as aside, trapped as (spring, release):
-        creating = aside.submit(caller.create, "stages")
-        spring()
-        yield release
-        creating.result()
-
-
-@contextmanager
-def _queued(deployment: Deployment, caller: Caller) -> Iterator[Callable[[], None]]:
-    del deployment
-    for _ in range(3):  # the first of them runs
-        caller.create("stages")
-    yield lambda: None
-
-
-@contextmanager
-def _held(deployment: Deployment, caller: Caller, script: str, fate: Fate) -> Iterator[Callable[[], None]]:
-    with _trapped(deployment.worker_proxy, script, fate) as (spring, release):
-        diagnosis_id = caller.create("stages")
-        spring()
-        if script == "succeed" and fate is Fate.HOLD_ANSWER:
-            caller.final(diagnosis_id)  # shown: from now on it may not change any more
-        yield release
-
-
-@contextmanager
-def _running(deployment: Deployment, caller: Caller, stage: str) -> Iterator[Callable[[], None]]:
-    wanted = diagnosis_pb2.DiagnosisStage.Value(f"DIAGNOSIS_STAGE_{stage.upper()}")
-    diagnosis_id = caller.create("stages")
-    awaited(lambda: deployment.store.diagnoses.get(diagnosis_id, full=False).stage == wanted or None, stage)
-    yield lambda: None
-
-
-@contextmanager
-def _trapped(proxy: RedisProxy, script: str, fate: Fate) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
-    mark = hashlib.sha1(source(script).encode(), usedforsecurity=False).hexdigest().encode()
-    trap = proxy.trap(mark, fate)
-
-    def spring() -> None:
-        awaited(lambda: trap.sprung.is_set() or None, f"call of {script}", 20.0)
-
-    try:
-        yield spring, trap.release
-    finally:
-        trap.release()
-
-
-STAGES: dict[str, Callable[[Deployment, Caller], AbstractContextManager[Callable[[], None]]]] = {
-    "uploading": _uploading,
-    "accepting": _accepting,
-    "queued": _queued,
-    "popped": lambda deployment, caller: _held(deployment, caller, "start", Fate.HOLD_COMMAND),
-    "leased": lambda deployment, caller: _held(deployment, caller, "start", Fate.HOLD_ANSWER),
-    "forward": lambda deployment, caller: _running(deployment, caller, "forward"),
-    "backward": lambda deployment, caller: _running(deployment, caller, "backward"),
-    "storing": lambda deployment, caller: _held(deployment, caller, "succeed", Fate.HOLD_COMMAND),
-    "stored": lambda deployment, caller: _held(deployment, caller, "succeed", Fate.HOLD_ANSWER),
-}

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaos import kills
+from chaos import crowds, doubts, endings, kills, outages
 from chaos.deployment import Deployment
 from chaos.ledger import Broken, Ledger
 from chaos.oracles import strays
@@ -22,8 +22,21 @@ LOGS = Path("build/chaos")
 
 SCENES: dict[str, Callable[[Deployment, Ledger], None]] = {
     **{stage: partial(kills.play, stage) for stage in kills.PARTS_AT},
+    "doubt": doubts.play,
+    "outage": outages.play,
+    "cancel": endings.cancel,
+    "restart": endings.restart,
+    "attack": endings.attack,
+    "overload": crowds.overload,
+    "loris": crowds.loris,
+    "vanish": crowds.vanish,
 }
-OPTIONS: dict[str, dict[str, Any]] = {}  # of the deployment, by scene
+OPTIONS: dict[str, dict[str, Any]] = {  # of the deployment, by scene
+    "restart": {"workers": 2},
+    "overload": {"serve": crowds.SERVE},
+    "loris": {"serve": crowds.SERVE},
+    "vanish": {"serve": crowds.SERVE},
+}
 
 
 def play(name: str) -> Ledger:
