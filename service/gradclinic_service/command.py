@@ -77,7 +77,7 @@ OPTIONS = (
     _option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
     _option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
     _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once; each holds about 8 MiB."),
-    _option("--upload-idle", SECONDS, 60.0, "An upload that sends nothing for so long is dropped; it can resume."),
+    _option("--upload-idle", SECONDS, 60.0, "An upload that brings less than 64 KiB in this time is dropped."),
     _option("--store-threads", COUNT, 16, "Store calls at once."),
     _option("--upload-threads", COUNT, 4, "Threads that hash and write uploads."),
     _option("--reap-interval", SECONDS, 2.0, "How often lost jobs are looked for."),

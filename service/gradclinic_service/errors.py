@@ -7,7 +7,7 @@ ServiceError
 ├── NotAuthenticated       no token, or a wrong one
 ├── NotAllowed             the caller's role does not allow the call
 ├── TooManyUploads         as many uploads as are allowed are under way
-├── UploadStalled          an upload sent nothing for too long
+├── UploadStalled          an upload sent too little for too long
 └── Draining               this server is going away; another one answers
 
 AddressTaken                the process cannot listen where it should; never sent
@@ -73,7 +73,7 @@ class TooManyUploads(ServiceError):
 
 
 class UploadStalled(ServiceError):
-    """An upload sent nothing for too long."""
+    """An upload sent too little for too long."""
 
     retry_seconds = 0.0
 

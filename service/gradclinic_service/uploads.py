@@ -17,6 +17,28 @@ BATCH_BYTES = 4 * MIB  # at most two batches are in memory: one arriving, one be
 BATCH_PIECES = 1024  # or a batch of tiny pieces would take a hundred times as much memory as they are long
 
 
+STEP_BYTES = 64 * 1024  # what has to arrive within an upload's idle time
+
+
+class Pace:
+    """Until when the next bytes of an upload have to be here.
+
+    A byte now and then is no sign of life: else a few slow callers could hold every place there is.
+    """
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._owed_bytes = STEP_BYTES
+        self.deadline = asyncio.get_running_loop().time() + idle_seconds  # by the loop's clock, seconds
+
+    def arrived(self, size_bytes: int) -> None:
+        """Counts bytes; a whole step of them buys a whole idle time."""
+        self._owed_bytes -= size_bytes
+        if self._owed_bytes <= 0:
+            self._owed_bytes = STEP_BYTES
+            self.deadline = asyncio.get_running_loop().time() + self._idle_seconds
+
+
 class UploadPipeline:
     """Collects chunks into batches and hands them to a writer thread, never more than one batch ahead.
 

@@ -27,6 +27,7 @@ from api_under_test import (
     stream_of,
 )
 from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc
+from gradclinic_service.uploads import STEP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -215,6 +216,34 @@ async def test_an_upload_that_stalls_is_dropped_and_can_be_resumed(redis_url: st
         assert grpc.StatusCode.ABORTED == caught.value.code()
         assert "UPLOAD_STALLED" == reason(caught.value)
         assert MIB == await received_bytes(api, CONTENT)
+
+
+async def test_a_byte_now_and_then_does_not_hold_a_place(redis_url: str) -> None:
+    async with running_api(redis_url, upload_idle_seconds=0.5) as api:
+
+        async def drips() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(CONTENT)
+            for offset in range(1000):
+                yield chunk(CONTENT[offset : offset + 1], offset)
+                await asyncio.sleep(0.2)  # not just when it is dropped: grpc.aio would tell of its own write instead
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await api.artifacts.UploadArtifact(drips(), timeout=10)
+        assert "UPLOAD_STALLED" == reason(caught.value)
+        assert await received_bytes(api, CONTENT) > 0
+
+
+async def test_a_slow_upload_that_keeps_its_pace_arrives(redis_url: str) -> None:
+    content = CONTENT[: 8 * STEP_BYTES + 1]
+    async with running_api(redis_url, upload_idle_seconds=0.5) as api:
+
+        async def walks() -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+            yield declaration(content)
+            for offset in range(0, len(content), STEP_BYTES):
+                await asyncio.sleep(0.2)
+                yield chunk(content[offset : offset + STEP_BYTES], offset)
+
+        assert len(content) == (await api.artifacts.UploadArtifact(walks(), timeout=30)).size_bytes
 
 
 async def test_the_number_of_uploads_at_once_is_bounded(redis_url: str) -> None:

@@ -13,7 +13,7 @@ from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc
 from gradclinic_service.errors import ArtifactUnknown, TooManyUploads, UploadStalled, Violation, require
 from gradclinic_service.identity import caller
 from gradclinic_service.upload_messages import Piece, read_message
-from gradclinic_service.uploads import UploadPipeline
+from gradclinic_service.uploads import STEP_BYTES, Pace, UploadPipeline
 from gradclinic_service.validation.fields import sha256_violations
 from gradclinic_service.validation.requests import chunk_violations, declaration_violations
 from gradclinic_store.errors import StoreError
@@ -75,38 +75,41 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     ) -> artifact_pb2.Artifact:
         """Stores what arrives; answers at once where it is stored already."""
         messages = request_iterator.__aiter__()
-        declaration = await self._declaration(messages)
+        pace = Pace(self._idle_seconds)
+        declaration = await self._declaration(messages, pace)
         with self._counted():
             stored = await self._threads.run(self._mine().touch, declaration.sha256)
             if stored is not None:
                 require(_other_kind(stored, declaration))
                 return stored
             async with self._opened(declaration) as pipeline:
-                while (message := await self._next(messages)) is not None:
+                while (message := await self._next(messages, pace)) is not None:
                     require(chunk_violations(message))
                     self._received.inc(len(message.content))
                     await pipeline.add(message)
+                    pace.arrived(len(message.content))
                 return await pipeline.finish()
 
     def _mine(self) -> Artifacts:
         """What the caller's tenant has."""
         return self._store.of(caller().tenant).artifacts
 
-    async def _declaration(self, messages: AsyncIterator[Any]) -> artifact_pb2.ArtifactDeclaration:
-        first = await self._next(messages)
+    async def _declaration(self, messages: AsyncIterator[Any], pace: Pace) -> artifact_pb2.ArtifactDeclaration:
+        first = await self._next(messages, pace)
         if first is None or isinstance(first, Piece) or first.WhichOneof("payload") != "declaration":
             require([Violation("declaration", "is missing; the first message of an upload declares what will come")])
         declaration: artifact_pb2.ArtifactDeclaration = first.declaration
         require(declaration_violations(declaration))
         return declaration
 
-    async def _next(self, messages: AsyncIterator[Any]) -> Any:
+    async def _next(self, messages: AsyncIterator[Any], pace: Pace) -> Any:
         try:
-            async with asyncio.timeout(self._idle_seconds):
+            async with asyncio.timeout_at(pace.deadline):
                 return await anext(messages, None)
         except TimeoutError as error:
             raise UploadStalled(
-                f"nothing arrived for {self._idle_seconds:g} s; resume from `received_bytes` of GetArtifact",
+                f"less than {STEP_BYTES // 1024} KiB arrived in {self._idle_seconds:g} s; "
+                "resume from `received_bytes` of GetArtifact",
                 limit="upload_idle_seconds",
                 value=f"{self._idle_seconds:g}",
             ) from error
