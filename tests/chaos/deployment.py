@@ -20,7 +20,6 @@ from real_stack import RealProcess
 from redis_proxy import RedisProxy
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
@@ -71,10 +70,6 @@ class Deployment:
         if part in {"zygote", "queue"}:
             return parent
         return awaited(lambda: min(parent.children(), key=lambda one: one.create_time(), default=None), part)
-
-    def strike(self, part: str, signum: signal.Signals) -> None:
-        """Send a signal to a part."""
-        self.find(part).send_signal(signum)
 
     @contextmanager
     def paused(self, part: str) -> Iterator[None]:

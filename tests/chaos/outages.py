@@ -41,8 +41,7 @@ def play(deployment: Deployment, ledger: Ledger) -> None:
                 time.sleep(1.1)
                 for _ in range(3):
                     caller.create("answer")
-                deployment.strike("redis", signal.SIGKILL)
-                deployment.mend()
+                deployment.redis.restart(signal.SIGKILL)
                 check(deployment, caller)
                 ledger.faults[ledger.doing] += 1
 

@@ -212,3 +212,17 @@ def test_a_deleted_artifact_that_another_tenant_has_stays_with_that_one(redis_ur
         store.reap()
         assert store.artifacts.stat(message.spec.model_sha256) is None
         assert b"".join(other.artifacts.read(message.spec.model_sha256)) == MODEL
+
+
+def test_what_rq_noted_of_a_surplus_entry_goes(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    store.queue.enqueue(message.id, 0, QUEUE)  # twice, since an answer was lost
+    client = store.connection.client
+    popped = "rq:queue:" + QUEUE + ":intermediate"
+    client.lmove("rq:queue:" + QUEUE, popped)
+    store.reap()
+    assert client.llen(popped) == 1  # it waits; a worker may be about to start it
+    started(store, message.id).succeed(result_of())
+    client.lmove("rq:queue:" + QUEUE, popped)
+    store.reap()
+    assert not client.exists(popped)
