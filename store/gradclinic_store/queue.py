@@ -147,6 +147,7 @@ class JobQueue:
             self.call(queue, missing)
         if surplus:
             self.call_off(queue, surplus)
+        self._forget_used_up(queue)
         return int(missing)
 
     def stop(self, ticket: str) -> None:
@@ -184,6 +185,15 @@ class JobQueue:
         if len(served) <= 1:
             return served[0] if served else QUEUE_NAMES[0]
         return min(served, key=self.depth)
+
+    def _forget_used_up(self, queue: str) -> None:
+        """Drop what rq notes of tickets that were in the list twice, since an answer was lost, and taken twice."""
+        with self._connection.translated():
+            client: Any = self._connection.client
+            taken = client.lrange(self._queue(queue).intermediate_queue_key, 0, -1)
+            for ticket in taken:
+                if not client.exists(Job.key_for(ticket.decode())):
+                    client.lrem(self._queue(queue).intermediate_queue_key, 0, ticket)
 
     def _served(self) -> list[str]:
         """Return the queues that live workers take from, as of a moment ago."""
