@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker.engine import feed, statistics
+from gradclinic_worker.engine import executor_alike, feed, statistics
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import ExecutorDifference, GradientStatus
 
@@ -38,10 +38,10 @@ def differences(
     """
     if not measurements.loss.requires_grad or not math.isfinite(measurements.loss.value):
         return (), ""
-    if measurements.loss.backward_error:
+    if measurements.loss.backward_error or executor_alike.cannot_differ(measurements, subject):
         return (), ""
     try:
-        gradients = _optimised(subject, load(), read_inputs)
+        gradients = optimised_gradients(subject, load(), read_inputs)
     except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, AnalysisError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return (), f"The model raised there: {first}"
@@ -65,7 +65,7 @@ def _differ(parameter: Parameter, status: GradientStatus, rms: float, usual: flo
     return not is_random and size > ROUNDING * usual
 
 
-def _optimised(
+def optimised_gradients(
     subject: Subject, module: torch.jit.ScriptModule, read_inputs: Callable[[], Mapping[str, torch.Tensor]]
 ) -> dict[str, tuple[GradientStatus, float]]:
     """Status and RMS of each parameter's gradient."""

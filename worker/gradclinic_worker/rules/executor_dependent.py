@@ -15,6 +15,8 @@ Training then breaks in the script and not in Python, or from the third step on,
 The model runs three more times with the default executor, which looks on at first, with the same seed. Reported where
 a parameter's gradient is NaN or infinite with one of them only, or zero (or missing) with one of them only while the
 other's is not rounding (1e-5 of the median gradient). CRITICAL where the default executor is the one that is wrong.
+Not run again where it can make no difference: on a CPU, with finite numbers of ordinary size, and nothing but
+operations whose derivative is the same formula in both (linear and convolution layers, relu, tanh, sums, shapes…).
 
 ## Example
     energy = torch.relu(self.score(x)).sqrt()      # Python: 0 behind the relu; optimised: inf * 0 = NaN
