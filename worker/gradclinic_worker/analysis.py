@@ -111,7 +111,7 @@ def measure(
     Raises:
         AnalysisError: As in `analyse`.
     """
-    torch.manual_seed(spec.seed)
+    randomness.seed(spec.seed)
     entered(diagnosis_pb2.DIAGNOSIS_STAGE_LOAD, 0.0)
     module, inlined = archive.load_inlined(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model")
     inputs = feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker.engine import executor_alike, feed, statistics
+from gradclinic_worker.engine import executor_alike, feed, randomness, statistics
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import ExecutorDifference, GradientStatus
 
@@ -76,7 +76,7 @@ def optimised_gradients(
                 buffer.copy_(before)
         for parameter in module.parameters():
             parameter.grad = None
-        torch.manual_seed(subject.seed)
+        randomness.seed(subject.seed)
         loss = subject.criterion(module(*feed.bind(module, read_inputs())))
         if not loss.requires_grad:
             return {}

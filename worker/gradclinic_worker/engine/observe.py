@@ -17,6 +17,7 @@ from gradclinic_worker.engine import (
     norm_fit,
     observe_table,
     probe,
+    randomness,
     statistics,
     unit_twins,
 )
@@ -130,7 +131,7 @@ def observe(
 def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
     """Runs once more, to find where the gradients of a few sites are largest."""
     peaks = gradient_peaks.Peaks(wanted)
-    torch.manual_seed(subject.seed)
+    randomness.seed(subject.seed)
     try:
         with _modes_restored(), probe.listening(peaks):
             _backward(subject.criterion(_forward(subject)))
@@ -155,7 +156,7 @@ def _run(
     is_immediate: bool,
     kept_operands: frozenset[int] = frozenset(),
 ) -> Run:
-    torch.manual_seed(subject.seed)
+    randomness.seed(subject.seed)
     lasting = observe_table.lasting_tensors(subject)
     recorder = Recorder(subject.program, lasting.items(), is_immediate=is_immediate, kept_operands=kept_operands)
     run = Run(recorder, {}, {})

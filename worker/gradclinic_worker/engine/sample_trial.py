@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_worker.engine import feed, probe, program_nodes
+from gradclinic_worker.engine import feed, probe, program_nodes, randomness
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import SampleLeak
 from gradclinic_worker.reading.op_kinds import plain
@@ -95,7 +95,7 @@ class _Trial:
         """The outputs that the loss reads."""
         module = self.subject.program.module
         arguments = feed.bind(module, {name: tensor.clone() for name, tensor in inputs.items()})
-        torch.manual_seed(self.subject.seed)
+        randomness.seed(self.subject.seed)
         try:
             with ExitStack() as stack:
                 stack.enter_context(torch.no_grad())

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker.cage import sandbox
+from gradclinic_worker.engine import randomness
 from gradclinic_worker.engine.memory_errors import says_out_of_memory
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.process import pipe, rehearsal
@@ -140,6 +141,6 @@ def _internal(message: str) -> diagnosis_pb2.Failure:
 
 def _seed(seed: int) -> None:
     random.seed(seed)
-    torch.manual_seed(seed)
+    randomness.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % 2**32)

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_worker.engine import randomness
 from gradclinic_worker.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def survives_fork() -> bool:
 
 def rehearse(analyse: Analyse, device: torch.device) -> None:
     """Analyse a tiny model."""
-    torch.manual_seed(0)
+    randomness.seed(0)
     archive = io.BytesIO()
     torch.jit.save(torch.jit.trace(_Model(), torch.randn(4, 4)), archive)
     tensors = {
