@@ -76,6 +76,23 @@ class Written(Own):
         return y
 
 
+class Larger(Own):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x)
+        return torch.max(torch.zeros_like(y), y)
+
+
+class LargerThanZero(Own):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(self.fc(x), torch.tensor(0.0))
+
+
+class LargerOfTwo(Own):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x)
+        return torch.max(y, -y) + y.max(dim=1, keepdim=True)[0]
+
+
 class Leaking(Own):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.fc(x)
@@ -98,7 +115,7 @@ class SizeOfAnother(Own):
         return self.fc(x) / (1 + x.sum(1, keepdim=True).abs())
 
 
-RECTIFIERS = [TimesMask, TimesNumbers, Chosen, ChosenNumber, ChosenTheOtherWay, Filled, Written]
+RECTIFIERS = [TimesMask, TimesNumbers, Chosen, ChosenNumber, ChosenTheOtherWay, Filled, Written, Larger, LargerThanZero]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -107,7 +124,7 @@ RECTIFIERS = [TimesMask, TimesNumbers, Chosen, ChosenNumber, ChosenTheOtherWay, 
     [
         *((model, {"aten::softsign"}) for model in (Softsign, SoftsignByHand)),
         *((model, {"aten::relu"}) for model in RECTIFIERS),
-        *((model, set()) for model in (Leaking, MaskOfAnother, AboveOne, SizeOfAnother)),
+        *((model, set()) for model in (Leaking, LargerOfTwo, MaskOfAnother, AboveOne, SizeOfAnother)),
     ],
 )
 def test_what_an_operation_acts_as(model: type[nn.Module], expected: set[str], form: Form) -> None:

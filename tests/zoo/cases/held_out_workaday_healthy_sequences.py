@@ -25,11 +25,8 @@ class RotaryAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         rates = 1.0 / (10000 ** (torch.arange(0, width // heads, 2).float() / (width // heads)))
         angles = torch.outer(torch.arange(32).float(), rates)
-        self.register_buffer("cos", angles.cos().repeat(1, 2))
-        self.register_buffer("sin", angles.sin().repeat(1, 2))
-
-    cos: torch.Tensor
-    sin: torch.Tensor
+        self.cos = nn.Buffer(angles.cos().repeat(1, 2))
+        self.sin = nn.Buffer(angles.sin().repeat(1, 2))
 
     def turned(self, x: torch.Tensor) -> torch.Tensor:
         left, right = x.chunk(2, dim=-1)

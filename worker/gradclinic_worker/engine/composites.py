@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SOFTSIGN, RECTIFIER = "aten::softsign", "aten::relu"
 _DIVISIONS = frozenset({"aten::div", "aten::true_divide", "aten::divide"})
 _CASTS = frozenset({"aten::to", "aten::type_as", "aten::float", "aten::double", "aten::half", "aten::bfloat16"})
+# So a trace writes down `torch.tensor(0.0)`.
+_HANDING_ON = _CASTS | {"aten::lift_fresh", "aten::detach", "aten::expand", "aten::expand_as"}
 _ZEROS = frozenset({"aten::zeros_like", "aten::zeros", "aten::new_zeros"})
 _FILLED = {"aten::tensor": "t", "aten::scalar_tensor": "s", "aten::full_like": "fill_value", "aten::full": "fill_value"}
 _ABOVE_ZERO, _BELOW_ZERO = frozenset({"aten::gt", "aten::ge"}), frozenset({"aten::lt", "aten::le"})
@@ -64,11 +66,17 @@ def _of_filling(drafts: Sequence[SiteDraft], draft: SiteDraft) -> str:
     return RECTIFIER if _is_zero(drafts, draft, 2, name) else ""
 
 
+def _of_larger(drafts: Sequence[SiteDraft], draft: SiteDraft) -> str:
+    """``max(x, 0)``, in either order."""
+    return RECTIFIER if any(_is_zero(drafts, draft, place, "other") for place in (0, 1)) else ""
+
+
 _LOOKS: dict[str, Callable[[Sequence[SiteDraft], SiteDraft], str]] = {
     **dict.fromkeys(_DIVISIONS, _of_division),
     **dict.fromkeys(("aten::mul", "aten::multiply"), _of_product),
     "aten::where": _of_choice,
     **dict.fromkeys(("aten::masked_fill", "aten::index_put"), _of_filling),
+    **dict.fromkeys(("aten::max", "aten::maximum", "aten::fmax"), _of_larger),
 }
 
 
@@ -94,6 +102,8 @@ def _is_zero(drafts: Sequence[SiteDraft], draft: SiteDraft, position: int, name:
         number = draft.constants[name]
         return isinstance(number, (int, float)) and number == 0
     made = _site(drafts, draft, position)
+    while made is not None and made.node.kind() in _HANDING_ON:
+        made = _site(drafts, made, 0)
     if made is None:
         return False
     if made.node.kind() == CONSTANT and made.node.hasAttribute("value") and made.node.kindOf("value") == "t":

@@ -36,6 +36,7 @@ EXPLAINS = {
     "ill-conditioned-op": {"exploding-gradient"},
     "executor-dependent": {"non-finite-backward", "ill-conditioned-op"},
     "saturated-softmax": {"vanishing-gradient"},
+    "saturated-activation": {"zero-input"},
     "degenerate-normalization": {"vanishing-gradient", "output-activation-mismatch"},
     "zero-multiplier": {"excessive-dropout"},
     "clamp-saturation": {"output-activation-mismatch"},
@@ -48,6 +49,7 @@ EXPLAINS_ANYWHERE = {
     "frozen-normalization": {"inference-trace"},
     "zero-input": {"constant-input", "duplicate-samples", "unscaled-input"},
     "flat-loss": {"zero-multiplier"},
+    "degenerate-normalization": {"executor-dependent"},
 }
 # What is measured before values overflow, or says why the mean of nothing is NaN.
 EXPLAINS_OVERFLOW = frozenset({"poor-initialization", "flat-loss"})

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradclinic_worker.reading.depth_profile import DepthProfile, change_bits, depth_profile, entry_layers, first_found
-from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of
+from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of, plain
 from gradclinic_worker.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from gradclinic_worker.measurements import Measurements, Site
     from gradclinic_worker.reading.time_profile import Recurrence
@@ -34,6 +35,7 @@ class Trend:
         mechanism: What changes the gradient most, in words.
         mechanism_site: The first op of that kind.
         affected: Weights of the layers that get next to nothing, earliest first.
+        ops: All operations on the way at which a gradient arrives.
     """
 
     first: Site
@@ -43,6 +45,11 @@ class Trend:
     mechanism: str
     mechanism_site: Site
     affected: tuple[str, ...]
+    ops: tuple[str, ...] = ()
+
+    def share_of(self, kinds: AbstractSet[str]) -> float:
+        """How many operations of these kinds stand on the way, per step from layer to layer."""
+        return sum(op in kinds for op in self.ops) / len(self.profile.steps)
 
     @property
     def factor_per_layer(self) -> float:
@@ -128,6 +135,7 @@ def _trend(paths: Paths, start: Site, profile: DepthProfile, bits: float) -> Tre
         mechanism=mechanism,
         mechanism_site=paths.sites[responsible],
         affected=tuple(names),
+        ops=tuple(plain(paths.sites[index].op) for index in profile.bits),
     )
 
 

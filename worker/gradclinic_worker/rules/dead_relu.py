@@ -41,7 +41,7 @@ from gradclinic_worker.reading.paths import Paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_worker.measurements import Measurements, Site
+    from gradclinic_worker.measurements import Measurements, Site, Statistics
 
 OFF_SHARE = 0.9  # the catalogue's
 
@@ -74,15 +74,18 @@ def _is_margin(paths: Paths, site: Site) -> bool:
 
 def _gets_nothing(paths: Paths, site: Site) -> bool:
     """Whether its inputs are exactly zero: then it hands on what is wrong before it."""
-    return any(
-        operand.activation and operand.activation.count == operand.activation.zeros
-        for operand in paths.operands(site)[:1]
-    )
+    before = _inputs(paths, site)
+    return before is not None and before.count == before.zeros
+
+
+def _inputs(paths: Paths, site: Site) -> Statistics | None:
+    """Statistics of the values that it rectifies."""
+    return next((each.activation for each in paths.operands(site) if each.activation and each.requires_grad), None)
 
 
 def _finding(paths: Paths, site: Site, off: float) -> Finding:
     location = Location.of(site)
-    before = next((operand.activation for operand in paths.operands(site) if operand.activation), None)
+    before = _inputs(paths, site)
     inputs = (Evidence("largest_input", before.max, "1", 0.0), Evidence("mean_input", before.mean)) if before else ()
     follow = paths.downstream(site)
     starved = [p.name for p in paths.with_status(GradientStatus.ZERO) if not follow.isdisjoint(p.read_by)]
