@@ -143,7 +143,7 @@ class AsyncClient:
         """
         self._guard.check()
         deadline = Deadline(timeout)
-        backoff = Backoff(deadline)
+        backoff = Backoff(deadline, self._timeout_seconds)
         seen = after_revision
         while True:
             request = diagnosis_pb2.WatchDiagnosisRequest(id=id, after_revision=seen)
@@ -182,7 +182,7 @@ class AsyncClient:
     async def _call(self, method: Callable[..., Awaitable[Answer]], request: Any, *, idempotent: bool = True) -> Answer:
         self._guard.check()
         deadline = Deadline(self._timeout_seconds)
-        backoff = Backoff(deadline)
+        backoff = Backoff(deadline, self._timeout_seconds)
         while True:
             try:
                 seconds = deadline.remaining_seconds(self._timeout_seconds)
@@ -208,7 +208,7 @@ class AsyncClient:
 
     async def _provide(self, payload: Payload) -> None:
         """Sees to it that the service has the payload, sending what it lacks, also over broken connections."""
-        backoff = Backoff(Deadline(None))
+        backoff = Backoff(Deadline(None), self._timeout_seconds)
         furthest_bytes = 0
         while (offset_bytes := await self._missing_from(payload)) is not None:
             if offset_bytes > furthest_bytes:

@@ -136,7 +136,7 @@ class Client:
         """
         self._guard.check()
         deadline = Deadline(timeout)
-        backoff = Backoff(deadline)
+        backoff = Backoff(deadline, self._timeout_seconds)
         seen = after_revision
         while True:
             request = diagnosis_pb2.WatchDiagnosisRequest(id=id, after_revision=seen)
@@ -175,7 +175,7 @@ class Client:
     def _call(self, method: Callable[..., Answer], request: Any, *, idempotent: bool = True) -> Answer:
         self._guard.check()
         deadline = Deadline(self._timeout_seconds)
-        backoff = Backoff(deadline)
+        backoff = Backoff(deadline, self._timeout_seconds)
         while True:
             try:
                 seconds = deadline.remaining_seconds(self._timeout_seconds)
@@ -201,7 +201,7 @@ class Client:
 
     def _provide(self, payload: Payload) -> None:
         """Sees to it that the service has the payload, sending what it lacks, also over broken connections."""
-        backoff = Backoff(Deadline(None))
+        backoff = Backoff(Deadline(None), self._timeout_seconds)
         furthest_bytes = 0
         while (offset_bytes := self._missing_from(payload)) is not None:
             if offset_bytes > furthest_bytes:

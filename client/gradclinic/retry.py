@@ -6,7 +6,7 @@ import random
 import time
 from typing import Final
 
-from gradclinic.errors import DeadlineExceeded, ServerError, ServiceUnavailable
+from gradclinic.errors import DeadlineExceeded, LimitExceeded, ServerError, ServiceUnavailable
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 3.0
@@ -34,20 +34,24 @@ class Deadline:
 
 
 class Backoff:
-    """Says how long to pause after an error: only when the service is unavailable, and not for ever.
+    """Says how long to pause after an error: only when a later try can succeed, and not for ever.
 
-    Pauses grow by two with jitter, so that many clients do not come back at
-    once; a RetryInfo of the service is honoured.
+    While the service is unavailable, pauses grow by two with jitter, so that many
+    clients do not come back at once; a RetryInfo of the service is honoured.
+    A limit that says when to come back is waited for, for as long as a call may take.
     """
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, limit_seconds: float) -> None:
+        """``limit_seconds``: how long to wait for limits in all, before something comes through."""
         self._deadline = deadline
+        self._limit_seconds = limit_seconds
         self.restart()
 
     def restart(self, outage_seconds: float = CALL_OUTAGE_SECONDS) -> None:
         """Forgets the errors so far, because something came through."""
         self._outage_seconds = outage_seconds
         self._outage: Deadline | None = None
+        self._limited: Deadline | None = None
         self._next_seconds = _FIRST_PAUSE_SECONDS
 
     def pause_seconds(self, error: ServerError) -> float:
@@ -56,6 +60,8 @@ class Backoff:
         Raises:
             ServerError: the error itself, when it makes no sense to try again or no time is left.
         """
+        if isinstance(error, LimitExceeded):
+            return self._limit_pause_seconds(error)
         if not isinstance(error, ServiceUnavailable):
             raise error
         pause = self._next_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
@@ -63,8 +69,17 @@ class Backoff:
         if error.retry_after_seconds is not None:
             pause = max(pause, error.retry_after_seconds)
         self._outage = self._outage or Deadline(self._outage_seconds)
-        left = min(self._outage.remaining_seconds(pause), self._deadline.remaining_seconds(pause))
-        if left < pause:
+        return self._within(self._outage, pause, error)
+
+    def _limit_pause_seconds(self, error: LimitExceeded) -> float:
+        if error.retry_after_seconds is None:
+            raise error
+        self._limited = self._limited or Deadline(self._limit_seconds)
+        pause = max(_FIRST_PAUSE_SECONDS, error.retry_after_seconds) * random.uniform(1.0, 1.25)  # noqa: S311 - as above
+        return self._within(self._limited, pause, error)
+
+    def _within(self, patience: Deadline, pause: float, error: ServerError) -> float:
+        if min(patience.remaining_seconds(pause), self._deadline.remaining_seconds(pause)) < pause:
             raise error
         return pause
 

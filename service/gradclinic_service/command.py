@@ -37,12 +37,21 @@ def _address_or_none(text: str) -> Address | None:
     return None if text in {"", "off"} else Address.parse(text)
 
 
+def _size_or_none(text: str | None) -> int | None:
+    return None if text is None else size_bytes(text)
+
+
 ADDRESS: dict[str, Any] = {"callback": _read(Address.parse), "metavar": "HOST:PORT"}
 ADDRESS_OR_OFF: dict[str, Any] = {"callback": _read(_address_or_none), "metavar": "HOST:PORT"}
 SIZE: dict[str, Any] = {"callback": _read(size_bytes), "metavar": "SIZE"}
+SIZE_OR_SHARE: dict[str, Any] = {"callback": _read(_size_or_none), "metavar": "SIZE"}
 SECONDS: dict[str, Any] = {"type": click.FloatRange(min=0, min_open=True), "metavar": "SECONDS"}
 SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "SECONDS"}
 COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
+COUNT_OR_NONE: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "COUNT"}
+RATE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "COUNT"}
+SHARE_OF_MEMORY: dict[str, Any] = {"type": click.FloatRange(min=0, max=1, max_open=True), "metavar": "SHARE"}
+SHARE = "[default: half of all with --token-file, else all]"
 URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
 FILE: dict[str, Any] = {"type": click.Path(exists=True, dir_okay=False, path_type=Path)}
 SWITCH: dict[str, Any] = {"is_flag": True}
@@ -69,14 +78,22 @@ OPTIONS = (
     _option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) for artifacts; empty: they lie in Redis."),
     _option("--max-artifact-bytes", SIZE, "2GiB", "Largest artifact."),
     _option("--max-stored-bytes", SIZE, "4GiB", "All artifacts together."),
+    _option("--tenant-max-stored-bytes", SIZE_OR_SHARE, None, f"The artifacts of one tenant. {SHARE}"),
     _option("--artifact-retention", SECONDS, 24 * 3600.0, "How long an artifact is kept after its last use."),
     _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
     _option("--max-queued", COUNT, 1000, "Diagnoses that may wait; more are refused."),
+    _option("--tenant-max-queued", COUNT, None, f"Diagnoses of one tenant that may wait. {SHARE}"),
+    _option("--tenant-max-running", COUNT_OR_NONE, 0, "Diagnoses of one tenant that may run; 0: any. As for `work`."),
+    _option("--submissions-per-second", RATE, 500.0, "Diagnoses that may be created, in the long run; 0: any number."),
+    _option("--tenant-submissions-per-second", RATE, 100.0, "The same for one tenant."),
+    _option("--submission-burst", SECONDS, 10.0, "How many seconds' worth of them may come at once after a pause."),
+    _option("--memory-reserve", SHARE_OF_MEMORY, 0.1, "Share of Redis' maxmemory that new work must leave alone."),
     _option("--queue-ttl", SECONDS, 3600.0, "How long a diagnosis may wait before it expires."),
     _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
     _option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
     _option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
-    _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once; each holds about 8 MiB."),
+    _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once in this process; each holds about 8 MiB."),
+    _option("--tenant-max-concurrent-uploads", COUNT, None, f"Uploads of one tenant at once. {SHARE}"),
     _option("--upload-idle", SECONDS, 60.0, "An upload that brings less than 64 KiB in this time is dropped."),
     _option("--store-threads", COUNT, 16, "Store calls at once."),
     _option("--upload-threads", COUNT, 4, "Threads that hash and write uploads."),
@@ -142,6 +159,7 @@ def settings_from(values: dict[str, Any]) -> ServiceSettings:
         upload_threads=values["upload_threads"],
         max_concurrent_rpcs=values["max_concurrent_rpcs"],
         max_concurrent_uploads=values["max_concurrent_uploads"],
+        tenant_max_concurrent_uploads=_of_a_tenant(values, "max_concurrent_uploads"),
         upload_idle_seconds=values["upload_idle"],
         reap_interval_seconds=values["reap_interval"],
         drain_delay_seconds=values["drain_delay"],
@@ -155,13 +173,28 @@ def _store_settings(values: dict[str, Any]) -> StoreSettings:
         blob_url=values["blob_url"],
         max_artifact_bytes=values["max_artifact_bytes"],
         max_stored_bytes=values["max_stored_bytes"],
+        tenant_max_stored_bytes=_of_a_tenant(values, "max_stored_bytes"),
         max_queued=values["max_queued"],
+        tenant_max_queued=_of_a_tenant(values, "max_queued"),
+        tenant_max_running=values["tenant_max_running"],
+        submissions_per_second=values["submissions_per_second"],
+        tenant_submissions_per_second=values["tenant_submissions_per_second"],
+        submission_burst_seconds=values["submission_burst"],
+        memory_reserve_share=values["memory_reserve"],
         artifact_retention_seconds=values["artifact_retention"],
         diagnosis_retention_seconds=values["diagnosis_retention"],
         queue_ttl_seconds=values["queue_ttl"],
         run_limit_seconds=values["run_limit"],
         max_attempts=values["max_attempts"],
     )
+
+
+def _of_a_tenant(values: dict[str, Any], limit: str) -> int:
+    """A tenant's share of a limit, in the store's terms: 0 for all of it."""
+    share: int | None = values[f"tenant_{limit}"]
+    if share is None:
+        return max(1, values[limit] // 2) if values["token_file"] else 0
+    return share
 
 
 def _security(values: dict[str, Any]) -> TransportSecurity | None:

@@ -29,7 +29,7 @@ class ServiceError(Exception):
 
     def __init__(self, message: str, **metadata: str) -> None:
         super().__init__(message)
-        self.metadata = metadata  # machine-readable: which limit, what value
+        self.metadata = metadata  # machine-readable: which limit, its value, whose it is
 
 
 @dataclass(frozen=True, slots=True)

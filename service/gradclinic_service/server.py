@@ -85,9 +85,7 @@ class ApiServer:
 
     def _add_services(self, store: Store) -> None:
         settings, server = self._settings, self._server
-        server_pb2_grpc.add_ServerServiceServicer_to_server(
-            ServerServicer(store, self._threads, settings.store), server
-        )
+        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerServicer(store, self._threads, settings), server)
         add_artifact_servicer(self._artifacts, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(
             DiagnosisServicer(store, self._threads, settings.store.run_limit_seconds, self._drain), server

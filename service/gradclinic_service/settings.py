@@ -77,6 +77,7 @@ class ServiceSettings:
     upload_threads: int = 4  # how many batches of uploads are hashed and written at once
     max_concurrent_rpcs: int = 2000  # more are refused at once with RESOURCE_EXHAUSTED
     max_concurrent_uploads: int = 64  # each holds at most about 8 MiB
+    tenant_max_concurrent_uploads: int = 0  # of one tenant; 0: as all together
     upload_idle_seconds: float = 60.0  # an upload that sends less than 64 KiB in so long is dropped, to be resumed
     reap_interval_seconds: float = 2.0
     drain_delay_seconds: float = 0.5  # stays up as NOT_SERVING, so that load balancers notice

@@ -54,6 +54,9 @@ RENDERINGS: Mapping[type[Exception], Rendering] = {
     ),
     store.StoreFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL", metadata=("limit", "limit_value", "scope")),
     store.QueueFull: Rendering(StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", metadata=("limit", "limit_value", "scope")),
+    store.TooManySubmissions: Rendering(
+        StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SUBMISSIONS", metadata=("limit", "limit_value", "scope")
+    ),
     store.HashMismatch: Rendering(StatusCode.INVALID_ARGUMENT, "HASH_MISMATCH", field="declaration.sha256"),
     store.Truncated: Rendering(StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED", field="declaration.size_bytes"),
     store.TooManyBytes: Rendering(StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES", field="declaration.size_bytes"),
@@ -90,7 +93,7 @@ def _status(code: StatusCode, message: str, details: Iterator[Message]) -> Statu
 
 
 def _details(error: Exception, rendering: Rendering) -> Iterator[Message]:
-    named = {name: str(getattr(error, name)) for name in rendering.metadata}
+    named = {name: _plain(getattr(error, name)) for name in rendering.metadata}
     if isinstance(error, service.ServiceError):
         named |= error.metadata
     yield _error_info(rendering.reason, named)
@@ -106,6 +109,10 @@ def _details(error: Exception, rendering: Rendering) -> Iterator[Message]:
         delay = Duration()
         delay.FromMilliseconds(round(retry_seconds * 1000))
         yield RetryInfo(retry_delay=delay)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _error_info(reason: str, metadata: Mapping[str, str]) -> ErrorInfo:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic.v1 import artifact_pb2
 from gradclinic_store.blobs import chunks_of, collect
-from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, OffsetMismatch, StoreFull
+from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, OffsetMismatch, StoreFull, memory_short
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gradclinic_store.blobs import Blobs
     from gradclinic_store.connection import Connection
+    from gradclinic_store.memory import MemoryWatch
     from gradclinic_store.settings import StoreSettings
 
 ARTIFACT_KEY = "gradclinic:artifact:"
@@ -36,9 +37,10 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 class Artifacts:
     """The artifacts of one tenant, by SHA-256; reading and reaping know no tenants."""
 
-    def __init__(self, connection: Connection, blobs: Blobs, tenant: str) -> None:
+    def __init__(self, connection: Connection, blobs: Blobs, memory: MemoryWatch, tenant: str) -> None:
         self._connection = connection
         self._blobs = blobs
+        self._memory = memory
         self._tenant = tenant
 
     def stat(self, sha256: str) -> artifact_pb2.Artifact | None:
@@ -68,7 +70,7 @@ class Artifacts:
 
         Raises:
             ArtifactTooLarge: its declared size is above the limit.
-            StoreFull: there is no room for it, and nothing that could be evicted.
+            StoreFull: there is no room for it, and nothing that could be evicted; or Redis is near its limit.
             OffsetMismatch: it cannot be resumed there.
             ValueError: no SHA-256, a negative size or offset.
         """
@@ -79,6 +81,8 @@ class Artifacts:
             raise ValueError("size_bytes and offset_bytes must not be negative")
         if declaration.size_bytes > settings.max_artifact_bytes:
             raise ArtifactTooLarge(declaration.size_bytes, settings.max_artifact_bytes)
+        if self._blobs.key_prefix and (limit_bytes := self._memory.short_of()):
+            raise memory_short(limit_bytes)
         writer = secrets.token_hex(8)
         outcome, *rest = self._connection.run(
             "upload_begin",

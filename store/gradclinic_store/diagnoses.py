@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from gradclinic_store.errors import (
     NotFinished,
     QueueFull,
     RequestIdReused,
+    TooManySubmissions,
+    memory_short,
 )
 from gradclinic_store.queue import queue_of
 from gradclinic_store.record import (
@@ -29,6 +32,8 @@ from gradclinic_store.record import (
 
 if TYPE_CHECKING:
     from gradclinic_store.connection import Connection
+    from gradclinic_store.errors import LimitReached
+    from gradclinic_store.memory import MemoryWatch
     from gradclinic_store.queue import JobQueue
 
 KEY = "gradclinic:diagnosis:"
@@ -44,9 +49,10 @@ LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 class Diagnoses:
     """The diagnoses of one tenant; starting and reaping know no tenants."""
 
-    def __init__(self, connection: Connection, queue: JobQueue, tenant: str) -> None:
+    def __init__(self, connection: Connection, queue: JobQueue, memory: MemoryWatch, tenant: str) -> None:
         self._connection = connection
         self._queue = queue
+        self._memory = memory
         self.tenant = tenant
 
     def create(
@@ -63,7 +69,9 @@ class Diagnoses:
         Raises:
             RequestIdReused: the id came with another spec before.
             ArtifactNotFound: an artifact is not there.
-            QueueFull: `max_queued` diagnoses are waiting.
+            QueueFull: as many diagnoses are waiting as may, of this tenant or of all.
+            TooManySubmissions: they come too fast, of this tenant or of all.
+            StoreFull: Redis is near its limit.
         """
         settings = self._connection.settings
         artifacts = artifacts_of(spec)
@@ -80,7 +88,7 @@ class Diagnoses:
             spec.priority,
             milliseconds(settings.diagnosis_retention_seconds + settings.queue_ttl_seconds),
             milliseconds(settings.artifact_retention_seconds),
-            settings.max_queued,
+            json.dumps(self._limits()),
             len(artifacts),
             *artifacts,
             *indexes.names_of(spec),
@@ -89,8 +97,8 @@ class Diagnoses:
             raise RequestIdReused(f"request id {request_id!r} belongs to another request; use a new one")
         if outcome == b"no_artifact":
             raise ArtifactNotFound(rest[0].decode())
-        if outcome == b"queue_full":
-            raise QueueFull(settings.max_queued)
+        if outcome == b"limit":
+            raise self._limit_reached(*rest)
         fields = fields_of(rest[0])
         if outcome == b"created":
             # If this process dies here, the reaper finds that there are too few tickets, and makes more.
@@ -203,6 +211,26 @@ class Diagnoses:
         Call it every few seconds from any number of processes.
         """
         return reaper.reap(self._connection, self._queue)
+
+    def _limits(self) -> dict[str, float]:
+        settings = self._connection.settings
+        return {
+            "max_queued": settings.max_queued,
+            "tenant_max_queued": settings.tenant_max_queued or settings.max_queued,
+            "submissions_per_second": settings.submissions_per_second,
+            "tenant_submissions_per_second": settings.tenant_submissions_per_second,
+            "submission_burst_seconds": settings.submission_burst_seconds,
+            "memory_short": bool(self._memory.short_of()),
+        }
+
+    def _limit_reached(self, name: bytes, scope: bytes, retry_ms: int) -> LimitReached:
+        limit, retry_seconds = name.decode(), retry_ms / MS_PER_SECOND
+        if limit == "redis_memory":
+            return memory_short(self._memory.read().limit_bytes, retry_seconds)
+        value = self._limits()[limit]
+        if limit.endswith("submissions_per_second"):
+            return TooManySubmissions(value, limit=limit, scope=scope.decode(), retry_seconds=retry_seconds)
+        return QueueFull(int(value), limit=limit, scope=scope.decode(), retry_seconds=retry_seconds)
 
     def _read(self, ids: list[bytes]) -> list[diagnosis_pb2.Diagnosis]:
         if not ids:

@@ -8,7 +8,8 @@ StoreError
 ├── LimitReached            a limit is in the way; each says which
 │   ├── ArtifactTooLarge
 │   ├── StoreFull
-│   └── QueueFull
+│   ├── QueueFull
+│   └── TooManySubmissions
 ├── UploadRefused           the bytes are not what was declared
 │   ├── HashMismatch
 │   ├── OffsetMismatch      resume at `received_bytes`
@@ -91,19 +92,47 @@ class ArtifactTooLarge(LimitReached):
 class StoreFull(LimitReached):
     """There is no room for more bytes; artifacts that nobody uses expire."""
 
-    def __init__(self, message: str, *, limit: str, limit_value: int, scope: str = "all") -> None:
-        super().__init__(message, limit=limit, limit_value=limit_value, retry_seconds=60.0, scope=scope)
+    def __init__(
+        self, message: str, *, limit: str, limit_value: int, scope: str = "all", retry_seconds: float = 60.0
+    ) -> None:
+        super().__init__(message, limit=limit, limit_value=limit_value, retry_seconds=retry_seconds, scope=scope)
+
+
+def memory_short(limit_bytes: int, retry_seconds: float = 10.0) -> StoreFull:
+    """Return the refusal of new work while the memory that is left is needed for what was accepted."""
+    return StoreFull(
+        f"Redis is near its limit of {limit_bytes:,} bytes, and what is left is kept for results; try again later",
+        limit="redis_memory",
+        limit_value=limit_bytes,
+        retry_seconds=retry_seconds,
+    )
 
 
 class QueueFull(LimitReached):
     """Too many diagnoses are waiting."""
 
-    def __init__(self, max_queued: int) -> None:
+    def __init__(self, most: int, *, limit: str = "max_queued", scope: str = "all", retry_seconds: float = 5.0) -> None:
+        whose = "of yours " if scope == "tenant" else ""
         super().__init__(
-            f"{max_queued:,} diagnoses are waiting already; try again later or add workers",
-            limit="max_queued",
-            limit_value=max_queued,
-            retry_seconds=5.0,
+            f"{most:,} diagnoses {whose}are waiting already; try again later or add workers",
+            limit=limit,
+            limit_value=most,
+            retry_seconds=retry_seconds,
+            scope=scope,
+        )
+
+
+class TooManySubmissions(LimitReached):
+    """Diagnoses are created too fast."""
+
+    def __init__(self, per_second: float, *, limit: str, scope: str, retry_seconds: float) -> None:
+        whose = "you" if scope == "tenant" else "all callers together"
+        super().__init__(
+            f"{whose} may create {per_second:g} diagnoses per second in the long run; wait {retry_seconds:.1f} s",
+            limit=limit,
+            limit_value=per_second,
+            retry_seconds=retry_seconds,
+            scope=scope,
         )
 
 

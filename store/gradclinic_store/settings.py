@@ -24,8 +24,18 @@ class StoreSettings:
     """The artifacts of one tenant together, counted whole also where others have the same bytes; 0: as all together."""
     max_queued: int = 1000
     """Diagnoses that may wait at the same time."""
+    tenant_max_queued: int = 0
+    """Diagnoses of one tenant that may wait at the same time; 0: as all together."""
     tenant_max_running: int = 0
     """Diagnoses of one tenant that may run at the same time; 0: as many as there are workers."""
+    submissions_per_second: float = 0.0
+    """Diagnoses that all tenants may create per second in the long run; 0: any number."""
+    tenant_submissions_per_second: float = 0.0
+    """Diagnoses that one tenant may create per second in the long run; 0: any number."""
+    submission_burst_seconds: float = 10.0
+    """How many seconds' worth of submissions may come at once after a pause."""
+    memory_reserve_share: float = 0.1
+    """What share of Redis' `maxmemory` is kept for what was accepted: new work is refused before it is touched."""
     artifact_retention_seconds: float = 24 * 3600.0
     """How long an artifact is kept after it was last used."""
     upload_retention_seconds: float = 3600.0
@@ -53,6 +63,11 @@ class StoreSettings:
             raise ValueError(f"redis_url must start with redis://, rediss:// or unix://, not {self.redis_url!r}")
         if self.max_artifact_bytes > self.max_stored_bytes:
             raise ValueError("max_artifact_bytes must not be above max_stored_bytes")
+        for name in ("stored_bytes", "queued"):
+            if getattr(self, f"tenant_max_{name}") > getattr(self, f"max_{name}"):
+                raise ValueError(f"tenant_max_{name} must not be above max_{name}")
+        if not 0 <= self.memory_reserve_share < 1:
+            raise ValueError(f"memory_reserve_share must be from 0 to below 1, not {self.memory_reserve_share}")
         positive = {
             "max_artifact_bytes": self.max_artifact_bytes,
             "max_queued": self.max_queued,
@@ -64,7 +79,18 @@ class StoreSettings:
             "max_attempts": self.max_attempts,
             "lease_seconds": self.lease_seconds,
             "patience_seconds": self.patience_seconds,
+            "submission_burst_seconds": self.submission_burst_seconds,
         }
+        at_least_0 = {
+            "tenant_max_stored_bytes": self.tenant_max_stored_bytes,
+            "tenant_max_queued": self.tenant_max_queued,
+            "tenant_max_running": self.tenant_max_running,
+            "submissions_per_second": self.submissions_per_second,
+            "tenant_submissions_per_second": self.tenant_submissions_per_second,
+        }
+        for name, value in at_least_0.items():
+            if value < 0:
+                raise ValueError(f"{name} must not be below 0, not {value}")
         for name, value in positive.items():
             if value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")

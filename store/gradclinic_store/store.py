@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.artifacts import Artifacts
 from gradclinic_store.blobs import blobs_for
 from gradclinic_store.connection import Connection
-from gradclinic_store.counters import Counters
+from gradclinic_store.counters import STORED_KEY, Counters
 from gradclinic_store.diagnoses import Diagnoses
 from gradclinic_store.events import Events, Followers
 from gradclinic_store.fleet import Fleet
+from gradclinic_store.memory import Memory, MemoryWatch
 from gradclinic_store.queue import JobQueue
 from gradclinic_store.tenants import DEFAULT_TENANT, checked
 
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
 
     from gradclinic_store.settings import StoreSettings
 
+STATE_KEY = "gradclinic:index:"
+
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What Redis has and may have."""
+class Usage:
+    """What a tenant takes of its limits."""
 
-    used_bytes: int
-    limit_bytes: int  # 0: as much as the machine has
+    queued: int
+    running: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Store:
         self.fleet = Fleet(connection)
         self.counters = Counters(connection)
         self._blobs = blobs_for(connection)
+        self._memory = MemoryWatch(connection)
         self._followers = Followers(connection.settings)
         default = self.of(DEFAULT_TENANT)
         self.artifacts, self.diagnoses, self.events = default.artifacts, default.diagnoses, default.events
@@ -66,8 +72,8 @@ class Store:
         Raises:
             ValueError: that is no tenant's name.
         """
-        artifacts = Artifacts(self.connection, self._blobs, checked(tenant))
-        diagnoses = Diagnoses(self.connection, self.queue, tenant)
+        artifacts = Artifacts(self.connection, self._blobs, self._memory, checked(tenant))
+        diagnoses = Diagnoses(self.connection, self.queue, self._memory, tenant)
         return TenantStore(artifacts, diagnoses, Events(self._followers, diagnoses))
 
     def ping(self) -> None:
@@ -84,8 +90,16 @@ class Store:
         Raises:
             StoreUnavailable: there is no answer.
         """
-        answer = self.connection.do(lambda client: client.info("memory"))
-        return Memory(int(answer["used_memory"]), int(answer["maxmemory"]))
+        return self._memory.read()
+
+    def usage(self, tenant: str) -> Usage:
+        """Return what a tenant takes of its limits now."""
+        with self.connection.translated(), self.connection.client.pipeline(transaction=False) as pipeline:
+            pipeline.zcard(f"{STATE_KEY}{tenant}:state:{diagnosis_pb2.DIAGNOSIS_STATE_QUEUED}")
+            pipeline.zcard(f"{STATE_KEY}{tenant}:state:{diagnosis_pb2.DIAGNOSIS_STATE_RUNNING}")
+            pipeline.get(f"{STORED_KEY}:{tenant}")
+            queued, running, stored = pipeline.execute()
+        return Usage(queued, running, int(stored or 0))
 
     def reap(self) -> list[str]:
         """Put right what time or a dead process left behind, in every part of the store.

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -262,20 +263,38 @@ def test_retry_info_is_honoured(running: Running) -> None:
     assert 60.0 == caught.value.retry_after_seconds
 
 
-def test_a_limit_is_not_retried_and_says_which(running: Running) -> None:
-    def full(context: grpc.ServicerContext) -> None:
-        cause = error_details_pb2.ErrorInfo(reason="QUEUE_FULL", metadata={"limit": "max_queued"})
-        delay = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=2))
-        abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "1000 are waiting", cause, delay)
+def queue_full(context: grpc.ServicerContext) -> None:
+    cause = error_details_pb2.ErrorInfo(reason="QUEUE_FULL", metadata={"limit": "max_queued"})
+    delay = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=2))
+    abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "1000 are waiting", cause, delay)
 
-    running.servicer.faults.create = [full]
-    with gradclinic.Client(running.target) as client, pytest.raises(LimitExceeded) as caught:
+
+def test_a_limit_that_outlasts_the_deadline_says_which(running: Running) -> None:
+    running.servicer.faults.create = [queue_full]
+    with gradclinic.Client(running.target, timeout=1.5) as client, pytest.raises(LimitExceeded) as caught:
         client.submit(b"model", INPUTS)
     assert ("QUEUE_FULL", {"limit": "max_queued"}, 2.0) == (
         caught.value.reason,
         caught.value.metadata,
         caught.value.retry_after_seconds,
     )
+
+
+def test_a_limit_that_says_when_is_waited_for(running: Running) -> None:
+    running.servicer.faults.create = [queue_full]
+    began = time.monotonic()
+    with gradclinic.Client(running.target) as client:
+        client.submit(b"model", INPUTS)
+    assert time.monotonic() - began >= 2.0
+
+
+def test_a_limit_that_does_not_say_when_is_told_at_once(running: Running) -> None:
+    def too_large(context: grpc.ServicerContext) -> None:
+        abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
+
+    running.servicer.faults.create = [too_large]
+    with gradclinic.Client(running.target) as client, pytest.raises(LimitExceeded):
+        client.submit(b"model", INPUTS)
 
 
 def test_field_violations_are_named(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,7 +72,9 @@ def test_defaults(started: list[ServiceSettings]) -> None:
     assert Address("localhost", 50051) == settings.listen
     assert Address("localhost", 9464) == settings.metrics_listen
     assert 2 << 30 == settings.store.max_artifact_bytes
-    assert ServiceSettings() == settings
+    assert (500.0, 100.0) == (settings.store.submissions_per_second, settings.store.tenant_submissions_per_second)
+    store = replace(settings.store, submissions_per_second=0.0, tenant_submissions_per_second=0.0)
+    assert ServiceSettings() == replace(settings, store=store)
 
 
 def test_flags_win_over_the_environment(started: list[ServiceSettings]) -> None:
@@ -105,6 +108,9 @@ def test_flags_win_over_the_environment(started: list[ServiceSettings]) -> None:
         (["--redis", "localhost:6379"], "redis_url must start with redis://"),
         (["--max-artifact-bytes", "lots"], "'lots' is no size"),
         (["--max-artifact-bytes", "8GiB"], "max_artifact_bytes must not be above max_stored_bytes"),
+        (["--tenant-max-queued", "1001"], "tenant_max_queued must not be above max_queued"),
+        (["--tenant-max-running", "-1"], "-1 is not in the range x>=0"),
+        (["--memory-reserve", "1"], "1.0 is not in the range 0<=x<1"),
         (["--queue-ttl", "0"], "0.0 is not in the range x>0"),
         (["--run-limit", "soon"], "'soon' is not a valid float"),
         (["--store-threads", "0"], "0 is not in the range x>=1"),
@@ -152,6 +158,20 @@ def test_a_token_file_that_lets_nobody_in_is_refused(content: str, said: str, tm
     result = run(f"--token-file={file}")
     assert 2 == result.exit_code
     assert said in " ".join(result.output.split())
+
+
+def test_a_tenant_may_have_half_where_there_are_tokens_and_all_where_there_are_none(
+    started: list[ServiceSettings], tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{new_token('speech', Role.SUBMIT)[1]}\n")
+    assert 0 == run().exit_code
+    assert 0 == run(f"--token-file={tokens}").exit_code
+    assert 0 == run(f"--token-file={tokens}", "--tenant-max-queued=7", "--tenant-max-stored-bytes=3GiB").exit_code
+    found = [
+        (s.store.tenant_max_stored_bytes, s.store.tenant_max_queued, s.tenant_max_concurrent_uploads) for s in started
+    ]
+    assert [(0, 0, 0), (2 << 30, 500, 32), (3 << 30, 7, 32)] == found
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.7:1", "gradclinic.example:1"])

@@ -53,6 +53,11 @@ ERRORS: list[tuple[Exception, StatusCode, str]] = [
     (store.ArtifactTooLarge(3, 2), StatusCode.RESOURCE_EXHAUSTED, "ARTIFACT_TOO_LARGE"),
     (store.StoreFull("m", limit="max_stored_bytes", limit_value=2), StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL"),
     (store.QueueFull(2), StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    (
+        store.TooManySubmissions(2.0, limit="submissions_per_second", scope="all", retry_seconds=1.0),
+        StatusCode.RESOURCE_EXHAUSTED,
+        "TOO_MANY_SUBMISSIONS",
+    ),
     (store.HashMismatch("m"), StatusCode.INVALID_ARGUMENT, "HASH_MISMATCH"),
     (store.Truncated("m"), StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED"),
     (store.TooManyBytes("m"), StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES"),

@@ -106,6 +106,7 @@ OPTIONS = (
     _option("--memory-limit", SIZE, "0", "Memory of one run on a CPU; 0: 80 % of the machine's (or container's)."),
     _option("--device-memory-share", SHARE, 0.9, "Share of a GPU's memory that one run may take."),
     _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
+    _option("--tenant-max-running", COUNT_OR_NONE, 0, "Diagnoses of one tenant that may run; 0: any. As for `serve`."),
     _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
     _option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
     _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
@@ -178,6 +179,7 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
             redis_url=values["redis"],
             blob_url=values["blob_url"],
             run_limit_seconds=values["run_limit"],
+            tenant_max_running=values["tenant_max_running"],
             diagnosis_retention_seconds=values["diagnosis_retention"],
             lease_seconds=values["lease"],
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gradclinic.v1.server_pb2 import LiveWorker
     from gradclinic_store import Store
     from gradclinic_store.counters import Histogram, Totals
-    from gradclinic_store.store import Memory
+    from gradclinic_store.memory import Memory
 
 WORKER_STATES = ("idle", "busy", "draining")
 

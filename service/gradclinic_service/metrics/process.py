@@ -8,7 +8,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gradclinic import __version__
-from gradclinic_store.errors import StoreUnavailable
+from gradclinic_service.errors import TooManyUploads
+from gradclinic_store.errors import LimitReached, StoreUnavailable
 
 _METHOD = ("grpc_type", "grpc_service", "grpc_method")
 # Edges at what callers notice: a read in 10 ms, an answer in 100 ms, an upload or a watch in minutes.
@@ -40,6 +41,9 @@ class ProcessMetrics:
         self.redis_errors = Counter(
             "gradclinic_redis_errors", "Calls and background runs that failed for want of Redis.", registry=registry
         )
+        self.refused = Counter(
+            "gradclinic_refused", "Calls that a limit refused, and whose limit.", ("limit", "scope"), registry=registry
+        )
         self.token_file_errors = Counter(
             "gradclinic_token_file_errors",
             "Changes of the token file that could not be read; the old tokens stayed in force.",
@@ -52,9 +56,13 @@ class ProcessMetrics:
         build.labels(__version__).set(1)
 
     def known_error(self, error: Exception) -> None:
-        """Counts what ended a call, where it was Redis."""
+        """Counts what ended a call, where it was Redis or a limit."""
         if isinstance(error, StoreUnavailable):
             self.redis_errors.inc()
+        elif isinstance(error, LimitReached):
+            self.refused.labels(error.limit, error.scope).inc()
+        elif isinstance(error, TooManyUploads):
+            self.refused.labels(error.metadata["limit"], error.metadata["scope"]).inc()
 
     def unknown_error(self, method: str) -> None:  # noqa: ARG002, the log names the method, a label need not
         """Counts a defect."""

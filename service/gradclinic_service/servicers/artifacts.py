@@ -41,9 +41,10 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self._store = store
         self._threads = threads
         self._most_at_once = settings.max_concurrent_uploads
+        self._most_of_a_tenant = settings.tenant_max_concurrent_uploads or settings.max_concurrent_uploads
         self._idle_seconds = settings.upload_idle_seconds
         self._received = received  # bytes
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[asyncio.Task[Any], str] = {}  # whose each is
 
     async def settled(self, patience_seconds: float) -> None:
         """Waits until cancelled uploads have written what had arrived of them."""
@@ -111,25 +112,26 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                 f"less than {STEP_BYTES // 1024} KiB arrived in {self._idle_seconds:g} s; "
                 "resume from `received_bytes` of GetArtifact",
                 limit="upload_idle_seconds",
-                value=f"{self._idle_seconds:g}",
+                limit_value=f"{self._idle_seconds:g}",
+                scope="request",
             ) from error
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
+        tenant = caller().tenant
+        own = sum(whose == tenant for whose in self._under_way.values())
         if len(self._under_way) >= self._most_at_once:
-            raise TooManyUploads(
-                f"{self._most_at_once} uploads are under way here; try again in a moment",
-                limit="max_concurrent_uploads",
-                value=str(self._most_at_once),
-            )
+            raise _too_many("", "max_concurrent_uploads", self._most_at_once, "all")
+        if own >= self._most_of_a_tenant:
+            raise _too_many("of yours ", "tenant_max_concurrent_uploads", self._most_of_a_tenant, "tenant")
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("an upload runs in a task of its own")
-        self._under_way.add(task)
+        self._under_way[task] = tenant
         try:
             yield
         finally:
-            self._under_way.discard(task)
+            del self._under_way[task]
 
     @asynccontextmanager
     async def _opened(self, declaration: artifact_pb2.ArtifactDeclaration) -> AsyncIterator[UploadPipeline]:
@@ -166,6 +168,11 @@ def add_artifact_servicer(servicer: ArtifactServicer, server: grpc.aio.Server) -
     # The first handler that knows a method has it.
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"UploadArtifact": upload}),))
     artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(servicer, server)
+
+
+def _too_many(whose: str, limit: str, most: int, scope: str) -> TooManyUploads:
+    message = f"{most} uploads {whose}are under way here; try again in a moment"
+    return TooManyUploads(message, limit=limit, limit_value=str(most), scope=scope)
 
 
 def _other_kind(stored: artifact_pb2.Artifact, declaration: artifact_pb2.ArtifactDeclaration) -> Iterator[Violation]:

@@ -1,12 +1,51 @@
--- Accepts a diagnosis, once per request id.
+-- Accepts a diagnosis, once per request id, within the limits: a refusal is {'limit', its name, whose it is, retry in ms}.
 -- ARGV: tenant, id, request_id, fingerprint of the whole request, fingerprint for reuse, allow_reuse, spec, queue,
---       priority, request_retention_ms, artifact_retention_ms, max_queued, number of artifacts, sha256..., index names...
+--       priority, request_retention_ms, artifact_retention_ms, limits as JSON, number of artifacts, sha256..., index names...
 local tenant, id, request_id, fingerprint, reuse, allow_reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local spec, queue, priority = ARGV[7], ARGV[8], ARGV[9]
 local request_retention_ms, artifact_retention_ms = ARGV[10], tonumber(ARGV[11])
-local max_queued, artifact_count = tonumber(ARGV[12]), tonumber(ARGV[13])
+local limits, artifact_count = cjson.decode(ARGV[12]), tonumber(ARGV[13])
 local first_artifact = 14
 local now = now_ms()
+
+local QUEUE_RETRY_MS, MEMORY_RETRY_MS = 5000, 10000
+local BUCKETS = {
+  {key = P .. 'submissions:' .. tenant, name = 'tenant_submissions_per_second', scope = 'tenant'},
+  {key = P .. 'submissions', name = 'submissions_per_second', scope = 'all'},
+}
+
+-- Takes one of the tokens that fill each bucket at its rate, up to a burst; answers with a refusal where there is none.
+local function too_often()
+  for _, bucket in ipairs(BUCKETS) do
+    local rate = limits[bucket.name]
+    if rate > 0 then
+      local most = math.max(1, rate * limits.submission_burst_seconds)
+      local known = redis.call('HMGET', bucket.key, 'tokens', 'at_ms')
+      local filled = known[1] and known[1] + math.max(0, now - known[2]) / 1000 * rate or most
+      bucket.left = math.min(most, filled) - 1
+      if bucket.left < 0 then return {'limit', bucket.name, bucket.scope, math.ceil(-bucket.left / rate * 1000)} end
+    end
+  end
+  for _, bucket in ipairs(BUCKETS) do
+    if bucket.left then
+      redis.call('HSET', bucket.key, 'tokens', string.format('%.6f', bucket.left), 'at_ms', int(now))
+      redis.call('PEXPIRE', bucket.key, int((limits.submission_burst_seconds + 1 / limits[bucket.name]) * 1000))
+    end
+  end
+end
+
+-- Whether one more may wait.
+local function too_many()
+  local waiting = 0
+  for _, name in ipairs(redis.call('SMEMBERS', QUEUES)) do
+    waiting = waiting + redis.call('ZCARD', waiting_key(name))
+  end
+  if waiting >= limits.max_queued then return {'limit', 'max_queued', 'all', QUEUE_RETRY_MS} end
+  if redis.call('ZCARD', index_key(tenant, 'state:' .. QUEUED)) >= limits.tenant_max_queued then
+    return {'limit', 'tenant_max_queued', 'tenant', QUEUE_RETRY_MS}
+  end
+  if limits.memory_short then return {'limit', 'redis_memory', 'all', MEMORY_RETRY_MS} end
+end
 
 -- The same call again, after its answer was lost.
 if redis.call('EXISTS', record_key(id)) == 1 then return {'created', whole(id)} end
@@ -23,6 +62,8 @@ end
 if allow_reuse == '1' then
   local earlier = redis.call('GET', reuse_key(tenant, reuse))
   if earlier and redis.call('HGET', record_key(earlier), 'state') == SUCCEEDED then
+    local refused = too_often()
+    if refused then return refused end
     if request_id ~= '' then
       redis.call('HSET', request_key(tenant, request_id), 'id', earlier, 'fingerprint', fingerprint)
       redis.call('PEXPIRE', request_key(tenant, request_id), request_retention_ms)
@@ -36,12 +77,9 @@ for i = first_artifact, first_artifact + artifact_count - 1 do
   if redis.call('EXISTS', artifact_key(holding(tenant, ARGV[i]))) == 0 then return {'no_artifact', ARGV[i]} end
 end
 
+local refused = too_many() or too_often()
+if refused then return refused end
 redis.call('SADD', QUEUES, queue)
-local waiting = 0
-for _, name in ipairs(redis.call('SMEMBERS', QUEUES)) do
-  waiting = waiting + redis.call('ZCARD', waiting_key(name))
-end
-if waiting >= max_queued then return {'queue_full'} end
 
 local artifacts, indexes = {}, {}
 for i = first_artifact, first_artifact + artifact_count - 1 do
