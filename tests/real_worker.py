@@ -44,10 +44,22 @@ class RealWorker:
         """Start it and wait until it is ready; options as of `gradclinic work`, which ``command`` may also be."""
         self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-test-")
         self.log_path = Path(self.directory.name) / "work.log"
-        self.store = Store.connect(StoreSettings(redis_url=redis_url))
+        # Most bodies run as the same model; one that crashes must not quarantine the others.
+        self.store = Store.connect(StoreSettings(redis_url=redis_url, quarantine_seconds=0))
         with self.log_path.open("wb") as log:
             self.process = psutil.Popen(
-                [*command, "--redis", redis_url, "--metrics-listen", "", "--threads", "1", *options],
+                [
+                    *command,
+                    "--redis",
+                    redis_url,
+                    "--metrics-listen",
+                    "",
+                    "--threads",
+                    "1",
+                    "--quarantine",
+                    "0",
+                    *options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -90,6 +90,7 @@ OPTIONS = (
     _option("--memory-reserve", SHARE_OF_MEMORY, 0.1, "Share of Redis' maxmemory that new work must leave alone."),
     _option("--queue-ttl", SECONDS, 3600.0, "How long a diagnosis may wait before it expires."),
     _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
+    _option("--quarantine", SECONDS_OR_NONE, 3600.0, "How long a model that crashed three times is refused; 0: never."),
     _option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
     _option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
     _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once in this process; each holds about 8 MiB."),
@@ -186,6 +187,7 @@ def _store_settings(values: dict[str, Any]) -> StoreSettings:
         queue_ttl_seconds=values["queue_ttl"],
         run_limit_seconds=values["run_limit"],
         max_attempts=values["max_attempts"],
+        quarantine_seconds=values["quarantine"],
     )
 
 

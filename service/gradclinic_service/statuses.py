@@ -63,6 +63,12 @@ RENDERINGS: Mapping[type[Exception], Rendering] = {
     store.OffsetMismatch: Rendering(StatusCode.FAILED_PRECONDITION, "OFFSET_MISMATCH", metadata=("received_bytes",)),
     store.UploadTakenOver: Rendering(StatusCode.ABORTED, "UPLOAD_TAKEN_OVER"),
     store.RequestIdReused: Rendering(StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", field="request_id"),
+    store.ModelQuarantined: Rendering(
+        StatusCode.FAILED_PRECONDITION,
+        "MODEL_QUARANTINED",
+        field="spec.model_sha256",
+        metadata=("model_sha256", "diagnosis_id"),
+    ),
     store.BadPageToken: Rendering(StatusCode.INVALID_ARGUMENT, "BAD_PAGE_TOKEN", field="page_token"),
     store.NotFinished: Rendering(StatusCode.FAILED_PRECONDITION, "DIAGNOSIS_NOT_FINISHED"),
 }

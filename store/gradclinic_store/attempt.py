@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.counters import severity_label, stage_label
 from gradclinic_store.record import MS_PER_SECOND, milliseconds, split_result
 
 if TYPE_CHECKING:
-    from gradclinic.v1 import diagnosis_pb2
     from gradclinic_store.connection import Connection
     from gradclinic_store.queue import JobQueue
 
@@ -72,8 +72,11 @@ class Attempt:
 
     def fail(self, failure: diagnosis_pb2.Failure) -> bool:
         """End the diagnosis without a result; False when this attempt does not count any more."""
-        retention_ms = milliseconds(self._connection.settings.diagnosis_retention_seconds)
-        return bool(self._run("fail", retention_ms, failure.SerializeToString()))
+        settings = self._connection.settings
+        crashed = failure.reason == diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED
+        quarantine_ms = round(settings.quarantine_seconds * MS_PER_SECOND) if crashed else 0
+        retention_ms = milliseconds(settings.diagnosis_retention_seconds)
+        return bool(self._run("fail", retention_ms, failure.SerializeToString(), quarantine_ms))
 
     def give_back(self) -> bool:
         """Queue the diagnosis again for another worker (this one drains); False when it is not ours any more."""

@@ -13,6 +13,7 @@ from gradclinic_store.attempt import Attempt
 from gradclinic_store.errors import (
     ArtifactNotFound,
     DiagnosisNotFound,
+    ModelQuarantined,
     NotFinished,
     QueueFull,
     RequestIdReused,
@@ -45,6 +46,13 @@ DELETION_REMEMBERED_SECONDS = 60.0  # so that a delete that ran twice, since its
 JUST_ENDED_SECONDS = 5  # longer than Redis keeps what it would write in memory
 LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 
+QUARANTINED = diagnosis_pb2.Failure(
+    reason=diagnosis_pb2.FAILURE_REASON_MODEL_QUARANTINED,
+    message="The model crashed again and again while this diagnosis waited, so it was not run. "
+    "See its other diagnoses for why, and mend it: a changed model may run at once, this one after a while.",
+    field="spec.model_sha256",
+)
+
 
 class Diagnoses:
     """The diagnoses of one tenant; starting and reaping know no tenants."""
@@ -72,6 +80,7 @@ class Diagnoses:
             QueueFull: as many diagnoses are waiting as may, of this tenant or of all.
             TooManySubmissions: they come too fast, of this tenant or of all.
             StoreFull: Redis is near its limit.
+            ModelQuarantined: its model crashed too often lately.
         """
         settings = self._connection.settings
         artifacts = artifacts_of(spec)
@@ -99,6 +108,8 @@ class Diagnoses:
             raise ArtifactNotFound(rest[0].decode())
         if outcome == b"limit":
             raise self._limit_reached(*rest)
+        if outcome == b"quarantined":
+            raise ModelQuarantined(spec.model_sha256, rest[0].decode(), max(0, rest[1]) / MS_PER_SECOND)
         fields = fields_of(rest[0])
         if outcome == b"created":
             # If this process dies here, the reaper finds that there are too few tickets, and makes more.
@@ -198,7 +209,16 @@ class Diagnoses:
         settings = self._connection.settings
         nonce, lease_ms = secrets.token_hex(8), milliseconds(settings.lease_seconds)
         flat = self._connection.run(
-            "start", queue, ticket, worker_id, nonce, lease_ms, settings.tenant_max_running, diagnosis_id
+            "start",
+            queue,
+            ticket,
+            worker_id,
+            nonce,
+            lease_ms,
+            settings.tenant_max_running,
+            diagnosis_id,
+            milliseconds(settings.diagnosis_retention_seconds),
+            QUARANTINED.SerializeToString(),
         )
         if flat is None:
             return None

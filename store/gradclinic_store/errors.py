@@ -17,6 +17,7 @@ StoreError
 │   ├── TooManyBytes
 │   └── UploadTakenOver     another upload of the same artifact went on instead
 ├── RequestIdReused
+├── ModelQuarantined        it crashed too often lately
 ├── BadPageToken
 └── NotFinished
 """
@@ -170,6 +171,25 @@ class UploadTakenOver(UploadRefused):
 
 class RequestIdReused(StoreError):
     """The request id belongs to another request; use a new one."""
+
+
+class ModelQuarantined(StoreError):
+    """The model brought down its process, or its workers, too often lately.
+
+    Attributes:
+        model_sha256: which model.
+        diagnosis_id: where it crashed last.
+        retry_seconds: when it may be tried again.
+    """
+
+    def __init__(self, model_sha256: str, diagnosis_id: str, retry_seconds: float) -> None:
+        super().__init__(
+            f"the model {model_sha256} crashed again and again, last in diagnosis {diagnosis_id}, and is not run for "
+            f"another {retry_seconds:.0f} s; see why there, and mend it: a changed model may run at once"
+        )
+        self.model_sha256 = model_sha256
+        self.diagnosis_id = diagnosis_id
+        self.retry_seconds = retry_seconds
 
 
 class BadPageToken(StoreError):

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_store.record import milliseconds
+from gradclinic_store.record import MS_PER_SECOND, milliseconds
 
 if TYPE_CHECKING:
     from gradclinic_store.connection import Connection
@@ -49,6 +49,7 @@ def _take_from_lost_workers(connection: Connection) -> list[str]:
             milliseconds(PAUSE_SECONDS),
             milliseconds(settings.diagnosis_retention_seconds),
             failure.SerializeToString(),
+            round(settings.quarantine_seconds * MS_PER_SECOND),
         )
         if outcome is not None:
             changed.append(diagnosis_id)

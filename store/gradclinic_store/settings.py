@@ -48,6 +48,8 @@ class StoreSettings:
     """Longest a diagnosis may run; the supervisor enforces it, the queue adapter only backs it up."""
     max_attempts: int = 3
     """How many workers may be lost on one diagnosis before it fails."""
+    quarantine_seconds: float = 3600.0
+    """How long a model is refused that crashed its process three times, or was lost at every attempt; 0: never."""
     lease_seconds: float = 10.0
     """How long a running diagnosis stays with a worker that does not renew."""
     patience_seconds: float = 2.0
@@ -68,6 +70,8 @@ class StoreSettings:
                 raise ValueError(f"tenant_max_{name} must not be above max_{name}")
         if not 0 <= self.memory_reserve_share < 1:
             raise ValueError(f"memory_reserve_share must be from 0 to below 1, not {self.memory_reserve_share}")
+        if self.quarantine_seconds < 0:
+            raise ValueError(f"quarantine_seconds must not be negative, but is {self.quarantine_seconds}")
         positive = {
             "max_artifact_bytes": self.max_artifact_bytes,
             "max_queued": self.max_queued,

@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2
+from gradclinic_store import Store, StoreSettings
+from gradclinic_store.errors import ModelQuarantined
 from real_worker import RealWorker
 
 if TYPE_CHECKING:
@@ -56,6 +58,27 @@ def test_a_run_that_is_lost_each_time_fails(redis_url: str) -> None:
         diagnosis = worker.final(worker.submit("kill"), 60.0)
     assert diagnosis.failure.reason == diagnosis_pb2.FAILURE_REASON_WORKER_LOST
     assert diagnosis.attempt == 3
+
+
+def test_a_model_that_loses_every_worker_is_remembered(redis_url: str) -> None:
+    with (
+        RealWorker(redis_url, "--lease", "2", "--sandbox", "process", "--quarantine", "60") as worker,
+        Store.connect(StoreSettings(redis_url=redis_url)) as store,
+    ):
+        first, waiting = worker.submit("kill"), worker.submit("answer", seed=1)
+        assert worker.final(waiting).state == SUCCEEDED
+
+        def ended() -> bool:
+            store.reap()
+            return store.diagnoses.get(first).HasField("end_time")
+
+        worker.await_true(ended, 30.0)
+        spec = store.diagnoses.get(first).spec
+        with pytest.raises(ModelQuarantined, match=first):
+            store.diagnoses.create(spec)
+        late = worker.final(worker.submit("answer", seed=2))  # by a store that lets it in
+        assert late.failure.reason == diagnosis_pb2.FAILURE_REASON_MODEL_QUARANTINED
+        assert late.attempt == 0
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,15 @@ def test_an_operator_that_reads_files_is_forbidden(tmp_path: Path) -> None:
     assert error.reason == pb.FAILURE_REASON_FORBIDDEN_OPERATOR
     assert "torch.from_file" in error.message
     assert "code/" in error.message
+
+
+def test_damaged_source_lines_are_told(tmp_path: Path) -> None:
+    path = saved(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()), tmp_path)
+    with zipfile.ZipFile(path) as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in contents.items():
+            file.writestr(name, b"\0" + content if name.endswith(".debug_pkl") else content)
+    error = refusal(path)
+    assert error.reason == pb.FAILURE_REASON_BAD_ARCHIVE
+    assert "cannot load the archive" in error.message

@@ -63,6 +63,7 @@ ERRORS: list[tuple[Exception, StatusCode, str]] = [
     (store.TooManyBytes("m"), StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES"),
     (store.OffsetMismatch(5, 3), StatusCode.FAILED_PRECONDITION, "OFFSET_MISMATCH"),
     (store.UploadTakenOver("m"), StatusCode.ABORTED, "UPLOAD_TAKEN_OVER"),
+    (store.ModelQuarantined("ab", "id", 9.0), StatusCode.FAILED_PRECONDITION, "MODEL_QUARANTINED"),
     (store.RequestIdReused("m"), StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED"),
     (store.BadPageToken("m"), StatusCode.INVALID_ARGUMENT, "BAD_PAGE_TOKEN"),
     (store.NotFinished("m"), StatusCode.FAILED_PRECONDITION, "DIAGNOSIS_NOT_FINISHED"),

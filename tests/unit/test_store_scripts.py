@@ -35,7 +35,7 @@ def test_legal_transitions() -> None:
     legal = {(int(a), int(b)) for a, targets in table for b in re.findall(r"\d", targets)}
     queued, running, succeeded, failed, cancelled, expired = range(1, 7)
     assert legal == {
-        *((queued, to) for to in (running, cancelled, expired)),
+        *((queued, to) for to in (running, failed, cancelled, expired)),
         *((running, to) for to in (queued, succeeded, failed, cancelled)),
     }
 

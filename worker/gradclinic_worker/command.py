@@ -108,6 +108,7 @@ OPTIONS = (
     _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
     _option("--tenant-max-running", COUNT_OR_NONE, 0, "Diagnoses of one tenant that may run; 0: any. As for `serve`."),
     _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
+    _option("--quarantine", SECONDS_OR_NONE, 3600.0, "How long a model that crashed three times is refused; 0: never."),
     _option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
     _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
     _option("--sandbox", SANDBOX, "cage", "How strongly to confine what runs a model, as far as the kernel allows it."),
@@ -181,6 +182,7 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
             run_limit_seconds=values["run_limit"],
             tenant_max_running=values["tenant_max_running"],
             diagnosis_retention_seconds=values["diagnosis_retention"],
+            quarantine_seconds=values["quarantine"],
             lease_seconds=values["lease"],
         )
     except ValueError as error:

@@ -174,6 +174,10 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """No live worker has the device that was asked for."""
     FAILURE_REASON_INTERNAL: _FailureReason.ValueType  # 13
     """A defect of gradclinic; it is logged and counted."""
+    FAILURE_REASON_MODEL_QUARANTINED: _FailureReason.ValueType  # 14
+    """The model crashed again and again while this diagnosis waited; it is not run
+    for a while.
+    """
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why there is no result."""
@@ -206,6 +210,10 @@ FAILURE_REASON_DEVICE_UNAVAILABLE: FailureReason.ValueType  # 12
 """No live worker has the device that was asked for."""
 FAILURE_REASON_INTERNAL: FailureReason.ValueType  # 13
 """A defect of gradclinic; it is logged and counted."""
+FAILURE_REASON_MODEL_QUARANTINED: FailureReason.ValueType  # 14
+"""The model crashed again and again while this diagnosis waited; it is not run
+for a while.
+"""
 global___FailureReason = FailureReason
 
 class _DiagnosisView:

@@ -8,7 +8,7 @@ local QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED = '1', '2', '3', '4
 local NAMES = {['1'] = 'queued', ['2'] = 'running', ['3'] = 'succeeded', ['4'] = 'failed', ['5'] = 'cancelled', ['6'] = 'expired'}
 local FINAL = {['3'] = true, ['4'] = true, ['5'] = true, ['6'] = true}
 local LEGAL = {
-  ['1'] = {['2'] = true, ['5'] = true, ['6'] = true},
+  ['1'] = {['2'] = true, ['4'] = true, ['5'] = true, ['6'] = true},
   ['2'] = {['1'] = true, ['3'] = true, ['4'] = true, ['5'] = true},
 }
 
@@ -26,6 +26,7 @@ local function events_key(tenant, id) return P .. 'events:' .. tenant .. ':' .. 
 local function request_key(tenant, request_id) return P .. 'request:' .. tenant .. ':' .. request_id end
 local function reuse_key(tenant, fingerprint) return P .. 'reuse:' .. tenant .. ':' .. fingerprint end
 local function dropped_key(tenant, id) return P .. 'dropped:' .. tenant .. ':' .. id end
+local function crashes_key(tenant, sha256) return P .. 'crashes:' .. tenant .. ':' .. sha256 end -- of a model, lately
 local function index_key(tenant, name) return P .. 'index:' .. tenant .. ':' .. name end
 local function waiting_key(queue) return P .. 'waiting:' .. queue end
 local function line_key(queue, tenant) return P .. 'line:' .. queue .. ':' .. tenant end -- id -> rank: who may start, first one first
@@ -64,6 +65,27 @@ end
 local function go_on_when_full() redis.call('ZREM', DELAYED, '') end
 
 local function count(name, by) redis.call('HINCRBY', COUNTERS, name, by or 1) end
+
+-- So many crashes of a model within the quarantine's time, and it is not run any more until that is over.
+local CRASHES_BEFORE_QUARANTINE = 3
+
+-- Remembers that a model brought its process down, or all workers that tried it.
+local function blame(record, crashes, quarantine_ms)
+  local model = string.match(redis.call('HGET', record_key(record.id), 'artifacts') or '', '^%S+')
+  if quarantine_ms <= 0 or not model then return end
+  local key = crashes_key(record.tenant, model)
+  redis.call('HINCRBY', key, 'count', crashes)
+  redis.call('HSET', key, 'id', record.id)
+  redis.call('PEXPIRE', key, int(quarantine_ms))
+end
+
+-- Who crashed last and how long a model stays in quarantine, in ms; nil when it is in none.
+local function quarantine(tenant, model)
+  if not model then return nil end
+  local known = redis.call('HMGET', crashes_key(tenant, model), 'count', 'id')
+  if not known[1] or tonumber(known[1]) < CRASHES_BEFORE_QUARANTINE then return nil end
+  return known[2], redis.call('PTTL', crashes_key(tenant, model))
+end
 
 -- Adds one duration to the histogram `name`.
 local function observe(name, duration_ms)

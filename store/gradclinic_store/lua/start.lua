@@ -1,7 +1,9 @@
 -- Gives the diagnosis whose turn it is to a worker, with a new fencing token. Answers with its record, or nil for none.
 -- The turn is that of the tenant with the fewest running, among those of the one that was given the least time; within a
 -- tenant, of the highest priority that waits longest.
--- ARGV: queue, ticket, worker id, nonce of this call, lease_ms, most running per tenant (0: any), id ('' for whose turn it is)
+-- One whose model is in quarantine by now fails instead.
+-- ARGV: queue, ticket, worker id, nonce of this call, lease_ms, most running per tenant (0: any), id ('' for whose turn it is),
+--       retention_ms and failure of one in quarantine
 go_on_when_full()
 local queue, ticket, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local most_running, wanted = tonumber(ARGV[6]), ARGV[7]
@@ -39,6 +41,11 @@ if not record then return nil end
 if record.state == RUNNING and record.nonce == nonce then return whole(id) end
 if record.state ~= QUEUED then return nil end
 local now = now_ms()
+local model = string.match(redis.call('HGET', record_key(id), 'artifacts') or '', '^%S+')
+if quarantine(record.tenant, model) then
+  move(record, FAILED, now, {failure = ARGV[9], expire_ms = int(now + tonumber(ARGV[8]))})
+  return nil
+end
 record.attempt = int(tonumber(record.attempt) + 1)
 record.progress = '0'
 record.stage = '1'

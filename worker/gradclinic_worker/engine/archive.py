@@ -61,7 +61,12 @@ def load_inlined(
     if not hasattr(module, "forward"):
         raise _bad(field, f"the archive holds a module without forward. {HOW_TO_SAVE}")
     # torch's own pass would inline the callees for good, and no operation would know its module any more.
-    inlined = program_inline.inline(module)
+    try:
+        inlined = program_inline.inline(module)
+    except (RuntimeError, ValueError) as error:  # torch reads what the archive says of source lines only when asked
+        if says_out_of_memory(error):
+            raise
+        raise _unloadable(field, error) from error
     _vet_graph(inlined.graph, field)
     return module, inlined
 
