@@ -218,7 +218,7 @@ class Diagnoses:
             settings.tenant_max_running,
             diagnosis_id,
             milliseconds(settings.diagnosis_retention_seconds),
-            QUARANTINED.SerializeToString(),
+            QUARANTINED.SerializeToString() if settings.quarantine_seconds else b"",
         )
         if flat is None:
             return None
@@ -240,6 +240,7 @@ class Diagnoses:
             "submissions_per_second": settings.submissions_per_second,
             "tenant_submissions_per_second": settings.tenant_submissions_per_second,
             "submission_burst_seconds": settings.submission_burst_seconds,
+            "quarantine": settings.quarantine_seconds > 0,
             "memory_short": bool(self._memory.short_of()),
         }
 

@@ -70,8 +70,6 @@ class StoreSettings:
                 raise ValueError(f"tenant_max_{name} must not be above max_{name}")
         if not 0 <= self.memory_reserve_share < 1:
             raise ValueError(f"memory_reserve_share must be from 0 to below 1, not {self.memory_reserve_share}")
-        if self.quarantine_seconds < 0:
-            raise ValueError(f"quarantine_seconds must not be negative, but is {self.quarantine_seconds}")
         positive = {
             "max_artifact_bytes": self.max_artifact_bytes,
             "max_queued": self.max_queued,
@@ -86,6 +84,7 @@ class StoreSettings:
             "submission_burst_seconds": self.submission_burst_seconds,
         }
         at_least_0 = {
+            "quarantine_seconds": self.quarantine_seconds,
             "tenant_max_stored_bytes": self.tenant_max_stored_bytes,
             "tenant_max_queued": self.tenant_max_queued,
             "tenant_max_running": self.tenant_max_running,

@@ -77,7 +77,7 @@ for i = first_artifact, first_artifact + artifact_count - 1 do
   if redis.call('EXISTS', artifact_key(holding(tenant, ARGV[i]))) == 0 then return {'no_artifact', ARGV[i]} end
 end
 
-if artifact_count > 0 then
+if limits.quarantine and artifact_count > 0 then
   local culprit, remaining_ms = quarantine(tenant, ARGV[first_artifact])
   if culprit then return {'quarantined', culprit, remaining_ms} end
 end

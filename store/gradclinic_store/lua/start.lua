@@ -3,7 +3,7 @@
 -- tenant, of the highest priority that waits longest.
 -- One whose model is in quarantine by now fails instead.
 -- ARGV: queue, ticket, worker id, nonce of this call, lease_ms, most running per tenant (0: any), id ('' for whose turn it is),
---       retention_ms and failure of one in quarantine
+--       retention_ms and failure of one in quarantine ('' to run it all the same)
 go_on_when_full()
 local queue, ticket, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local most_running, wanted = tonumber(ARGV[6]), ARGV[7]
@@ -42,7 +42,7 @@ if record.state == RUNNING and record.nonce == nonce then return whole(id) end
 if record.state ~= QUEUED then return nil end
 local now = now_ms()
 local model = string.match(redis.call('HGET', record_key(id), 'artifacts') or '', '^%S+')
-if quarantine(record.tenant, model) then
+if ARGV[9] ~= '' and quarantine(record.tenant, model) then
   move(record, FAILED, now, {failure = ARGV[9], expire_ms = int(now + tonumber(ARGV[8]))})
   return nil
 end
