@@ -14,7 +14,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos fuzz proto proto-check pages clean
+.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos soak fuzz proto proto-check pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ zoo: $(READY) ## Diagnose models with known faults and healthy ones (ARGS='--onl
 
 chaos: $(READY) ## Kill, stop, cut off and overload real processes, and count what is lost (ARGS='--only stored'); writes build/chaos.json
 	@PYTHONPATH=tests $(PY) -m chaos $(ARGS)
+
+soak: $(READY) ## Run 10,000 small diagnoses, and see that nothing grows (ARGS='--jobs 1000 --minutes 6'); writes build/soak.json
+	@PYTHONPATH=tests $(PY) -m soak $(ARGS)
 
 fuzz: $(READY) ## Feed the engine and the pipes at least 20,000 damaged inputs (the short form is part of `make test`)
 	GRADCLINIC_FUZZ_INPUTS=3500 $(PYTEST) --timeout 3600 tests/hostile/test_hostile_fuzz.py $(ARGS)
