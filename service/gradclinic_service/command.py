@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Command = Callable[..., None]
 
+logger = logging.getLogger(__name__)
+
 
 def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
     def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
@@ -129,6 +131,8 @@ def serve(log_level: str, **values: Any) -> None:
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if settings.token_file is not None and settings.security is None and not settings.listen.is_loopback:
+        logger.warning("tokens come in plain text: whoever sees the traffic can use them, unless a proxy adds TLS")
     keep_freed_buffers()
     try:
         asyncio.run(serve_until_stopped(settings, _tell_ready))

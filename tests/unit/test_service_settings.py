@@ -186,6 +186,17 @@ def test_only_this_machine_may_call_a_server_that_asks_nobody_who_they_are(
     assert 0 == run("--listen", listen, gradclinic_allow_anonymous="1").exit_code
 
 
+@pytest.mark.parametrize(("listen", "warned"), [("0.0.0.0:1", True), ("localhost:1", False)])
+def test_tokens_in_plain_text_are_warned_of(
+    listen: str, *, warned: bool, started: list[ServiceSettings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"{new_token('speech', Role.SUBMIT)[1]}\n")
+    assert 0 == run("--listen", listen, f"--token-file={file}").exit_code
+    assert started
+    assert warned == ("tokens come in plain text" in caplog.text)
+
+
 @pytest.mark.parametrize("listen", ["localhost:1", "127.0.0.1:1", "127.5.0.1:1", "[::1]:1"])
 def test_on_loopback_nobody_has_to_say_who_they_are(listen: str, started: list[ServiceSettings]) -> None:
     assert 0 == run("--listen", listen).exit_code
