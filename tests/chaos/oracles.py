@@ -26,7 +26,7 @@ RQ_REGISTRIES = ("rq:wip:gradclinic:cpu", "rq:failed:gradclinic:cpu")
 LASTING = (
     *("diagnosis", "flow", "events", "request", "reuse", "index", "retention", "counters", "sequence", "token"),
     *("artifact", "artifacts", "bytes", "chunk", "chunks", "stored_bytes", "queues", "worker", "workers"),
-    *("turns", "level", "started", "named", "dropped"),
+    *("turns", "level", "started", "named", "dropped", "submissions", "crashes"),
 )
 
 

@@ -211,6 +211,26 @@ def test_a_call_whose_answer_was_lost_gets_the_same_diagnosis(store: Store) -> N
     assert store.counters.read().attempts == 1
 
 
+def test_many_tenants_that_all_run_something_take_turns_too(store: Store) -> None:
+    """More of them than are looked at for one start."""
+    names = [f"tenant-{number}" for number in range(130)]
+    for name in names:
+        create(store, name, 3)
+    for _ in range(2):
+        assert Counter(tenant_of(store, take(store)) for _ in names) == dict.fromkeys(names, 1)
+
+
+def test_a_tenant_at_its_limit_hides_nobody_behind_it(redis_url: str) -> None:
+    with Store.connect(StoreSettings(redis_url=redis_url, tenant_max_running=1)) as store:
+        names = [f"tenant-{number}" for number in range(110)]
+        for name in names:
+            create(store, name, 2)
+        assert Counter(tenant_of(store, take(store)) for _ in names) == dict.fromkeys(names, 1)
+        assert store.diagnoses.take("cpu-x", "worker") is None
+        create(store, "late", 1)
+        assert tenant_of(store, take(store)) == "late"
+
+
 def test_no_more_run_than_a_tenant_may(redis_url: str) -> None:
     with Store.connect(StoreSettings(redis_url=redis_url, tenant_max_running=2)) as store:
         create(store, "a", 5)

@@ -8,24 +8,30 @@ go_on_when_full()
 local queue, ticket, worker, nonce, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local most_running, wanted = tonumber(ARGV[6]), ARGV[7]
 
+local LOOKED_AT = 100 -- tenants that wait, of which the one with the fewest running is chosen; bounds how long this takes
+
 local function tenant_in_turn()
-  local turns, chosen, fewest, level = turns_key(queue), nil, nil, nil
-  local all = redis.call('ZRANGE', turns, 0, -1, 'WITHSCORES')
-  for i = 1, #all, 2 do
-    local tenant = all[i]
-    if redis.call('EXISTS', line_key(queue, tenant)) == 1 then
-      if not level then level = all[i + 1] end
-      local running = redis.call('ZCARD', index_key(tenant, 'state:' .. RUNNING))
-      if (most_running == 0 or running < most_running) and (not fewest or running < fewest) then
-        chosen, fewest = tenant, running
+  local turns, position, waiting, chosen, fewest = turns_key(queue), 0, 0, nil, nil
+  while true do
+    local some = redis.call('ZRANGE', turns, position, position + LOOKED_AT - 1, 'WITHSCORES')
+    if #some == 0 then return chosen end
+    for i = 1, #some, 2 do
+      local tenant = some[i]
+      position = position + 1
+      if redis.call('EXISTS', line_key(queue, tenant)) == 1 then
+        if waiting == 0 then redis.call('SET', level_key(queue), some[i + 1]) end
+        waiting = waiting + 1
+        local running = redis.call('ZCARD', index_key(tenant, 'state:' .. RUNNING))
+        if (most_running == 0 or running < most_running) and (not fewest or running < fewest) then
+          chosen, fewest = tenant, running
+        end
+        if fewest == 0 or (chosen and waiting >= LOOKED_AT) then return chosen end
+      elseif waiting == 0 then
+        redis.call('ZREM', turns, tenant) -- it waits for nothing and has had no more than anybody: it begins level again
+        position = position - 1
       end
-      if fewest == 0 then break end
-    elseif not level then
-      redis.call('ZREM', turns, tenant) -- it waits for nothing and has had no more than anybody: it begins level again
     end
   end
-  if level then redis.call('SET', level_key(queue), level) end
-  return chosen
 end
 
 local function next_id()
