@@ -21,7 +21,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from bench.measured import Measured
 
-BENCHES = ("upload", "latency", "throughput", "analysis")  # modules of this package, each with `measure`
+BENCHES = (
+    "upload",
+    "latency",
+    "throughput",
+    "analysis",
+    "graph",
+    "vetting",
+)  # modules of this package, each with `measure`
 
 
 def main() -> int:

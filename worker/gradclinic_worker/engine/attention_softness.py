@@ -34,30 +34,33 @@ def softness(
     queries, keys = query.shape[-2], key.shape[-2]
     rows = torch.arange(0, queries, max(1, queries // QUERIES_PER_SLICE), device=query.device)[:QUERIES_PER_SLICE]
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    whole_mask = mask.expand(*lead, queries, keys) if mask is not None else None
     count = math.prod(lead)
-    found = []
-    for flat in range(0, count, max(1, -(-count // SLICES))):
-        at = _unravel(flat, lead)
-        shared = tuple(index * other // own for index, own, other in zip(at, lead, key.shape[:-2], strict=True))
-        scores = (query[at][rows].float() @ key[shared].float().T) * factor
-        allowed = torch.ones_like(scores, dtype=torch.bool)
-        if is_causal:
-            allowed = torch.arange(keys, device=rows.device)[None, :] <= rows[:, None]
-        if whole_mask is not None:
-            part = whole_mask[at][rows]
-            allowed = allowed & (part if part.dtype == torch.bool else part > MASKED_BELOW)
-            scores = scores if part.dtype == torch.bool else scores + part
-        weights = scores.masked_fill(~allowed, -math.inf).softmax(-1)
-        counts = allowed.sum(-1) > 1
-        spread = 1 - torch.where(counts[:, None], weights, 0.0).square().sum(-1)
-        found.append(torch.stack([torch.where(counts, spread, 0.0).sum(), counts.sum()]))
-    return torch.stack(found).sum(0).double()
+    at = _unravel(torch.arange(0, count, max(1, -(-count // SLICES)), device=query.device), lead)
+    shared = tuple(index * other // own for index, own, other in zip(at, lead, key.shape[:-2], strict=True))
+    # [slices, rows, features] times [slices, features, keys]
+    scores = (query[_rows(at, rows)].float() @ key[shared].float().mT) * factor
+    allowed = torch.ones_like(scores, dtype=torch.bool)
+    if is_causal:
+        allowed = allowed & (torch.arange(keys, device=rows.device)[None, :] <= rows[:, None])
+    if mask is not None:
+        part = mask.expand(*lead, queries, keys)[_rows(at, rows)]
+        allowed = allowed & (part if part.dtype == torch.bool else part > MASKED_BELOW)
+        scores = scores if part.dtype == torch.bool else scores + part
+    weights = scores.masked_fill(~allowed, -math.inf).softmax(-1)
+    counts = allowed.sum(-1) > 1
+    spread = 1 - torch.where(counts[..., None], weights, 0.0).square().sum(-1)
+    return torch.stack([torch.where(counts, spread, 0.0).sum(), counts.sum()]).double()
 
 
-def _unravel(flat: int, shape: torch.Size) -> tuple[int, ...]:
-    index: list[int] = []
+def _unravel(flat: torch.Tensor, shape: torch.Size) -> tuple[torch.Tensor, ...]:
+    """Indices ``[slices]`` along each dimension of a shape."""
+    index: list[torch.Tensor] = []
     for length in reversed(shape):
-        flat, rest = divmod(flat, length)
-        index.append(rest)
+        index.append(flat % length)
+        flat = flat // length
     return tuple(reversed(index))
+
+
+def _rows(at: tuple[torch.Tensor, ...], rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Picks some rows of each slice: ``[slices, rows, features]``."""
+    return (*(index[:, None] for index in at), rows)

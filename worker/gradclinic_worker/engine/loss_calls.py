@@ -119,11 +119,12 @@ class LossCall:
         found = []
         is_loose = exponential or "16" in self.dtype
         tolerance = LOOSE_SUM_TOLERANCE if is_loose else SUM_TOLERANCE
+        numbers = [part.exp() for part in parts] if exponential else parts
         for dimension, length in enumerate(self.shape):
-            part = parts[min(dimension, len(parts) - 1)] if parts else None
+            part = numbers[min(dimension, len(numbers) - 1)] if numbers else None
             if part is None or length < 2 or (not exponential and bool((part < 0).any())):  # noqa: PLR2004  # one element sums to itself
                 continue
-            sums = (part.exp() if exponential else part).sum(dimension)
+            sums = part.sum(dimension)
             if bool(((sums - 1).abs() <= tolerance).all()):
                 found.append(dimension)
         return tuple(found)

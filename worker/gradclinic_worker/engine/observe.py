@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gradclinic_worker.engine.criterion import Criterion
     from gradclinic_worker.engine.loss_calls import LossCall
     from gradclinic_worker.engine.program import Program
-    from gradclinic_worker.engine.unit_twins import TwinShares
     from gradclinic_worker.measurements import Measurements
 
 # Operands of at most this many sites are looked up in a second run.
@@ -50,7 +49,7 @@ class Run:
     Attributes:
         loss: Value of the loss, NaN where there is none.
         gradients: Statistics of each parameter's gradient by its name.
-        twins: Which share of its units are copies, for parameters that have units with equal weights.
+        twins: As `unit_twins.twin_shares` has it, for parameters that have units with equal weights.
         outputs: The sites that the loss reads.
         call: What the request's loss was called with, where torch knows it by name.
         raised: What forward or the loss raised; then there is no loss.
@@ -63,7 +62,7 @@ class Run:
     loss_requires_grad: bool = False
     backward_error: str = ""
     gradients: dict[str, Gauge] = field(default_factory=dict)
-    twins: dict[str, TwinShares] = field(default_factory=dict)
+    twins: dict[str, torch.Tensor] = field(default_factory=dict)
     outputs: tuple[int, ...] = ()
     call: LossCall | None = None
     raised: RaisedError | None = None
@@ -117,7 +116,7 @@ def observe(
             run = _run(subject, entered, is_immediate=True, kept_operands=examined)
     found = observe_table.measurements(subject, run)
     channels = {i: each.channels for i, each in enumerate(run.recorder.tallies) if each.channels is not None}
-    found = norm_fit.with_fits(found, channels, dict(subject.program.module.named_parameters()))
+    found = norm_fit.with_fits(found, channels, subject.program.parameters)
     inputs = tuple(replace(each, variation=variation.get(each.name)) for each in found.inputs)
     found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
     if run.raised is not None and raised_errors.recognise(found.with_loss or found) is None:
@@ -136,7 +135,7 @@ def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
         with _modes_restored(), probe.listening(peaks):
             _backward(subject.criterion(_forward(subject)))
     finally:
-        for parameter in subject.program.module.parameters():
+        for parameter in subject.program.parameters.values():
             parameter.grad = None
     return peaks
 
@@ -202,7 +201,7 @@ def _forward(subject: Subject) -> object:
         if says_out_of_memory(error):
             raise out_of_memory(error) from error
         said, trace = split_trace(str(error))
-        failure = misfit.forward_error(said, trace, subject.inputs, program.module.parameters())
+        failure = misfit.forward_error(said, trace, subject.inputs, program.parameters.values())
         raise RaisedError(failure, said) from error
     return output
 
@@ -248,7 +247,7 @@ def _names_error(line: str) -> bool:
 def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
     """Measures each parameter's gradient when it is complete, and drops it at once."""
     handles = []
-    trainable = {name: each for name, each in subject.program.module.named_parameters() if each.requires_grad}
+    trainable = {name: each for name, each in subject.program.parameters.items() if each.requires_grad}
     alike = unit_twins.with_equal_weights(trainable)
 
     def measured(name: str) -> Callable[[torch.Tensor], None]:
@@ -263,7 +262,7 @@ def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
         return on_gradient
 
     try:
-        for name, parameter in subject.program.module.named_parameters():
+        for name, parameter in subject.program.parameters.items():
             parameter.grad = None
             if parameter.requires_grad:
                 handles.append(parameter.register_post_accumulate_grad_hook(measured(name)))
@@ -271,7 +270,7 @@ def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-        for parameter in subject.program.module.parameters():
+        for parameter in subject.program.parameters.values():
             parameter.grad = None
 
 

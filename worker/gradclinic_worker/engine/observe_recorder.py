@@ -246,10 +246,10 @@ class Recorder:
             return
         for piece in statistics.pieces(value):
             outside = (piece <= span.low) | (piece >= span.high)
-            if outside.is_cuda:
-                tally.flat = tally.flat + torch.count_nonzero(outside).double()
-            else:
+            if self.is_immediate and not outside.is_cuda:
                 tally.flat = tally.flat + int(np.count_nonzero(outside.numpy()))
+            else:
+                tally.flat = tally.flat + torch.count_nonzero(outside).double()
 
     def _hook(self, value: torch.Tensor, site: int, tally: Tally, known: ProgramSite) -> None:
         if tally.gradient is None:

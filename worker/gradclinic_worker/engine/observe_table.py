@@ -41,7 +41,8 @@ def lasting_tensors(subject: Subject) -> dict[int, torch.Tensor]:
     """Parameters, buffers and inputs by their atom, also those that forward does not read."""
     sources = subject.program.sources
     module = subject.program.module
-    found: dict[int, torch.Tensor] = {sources.atom("parameter", name): p for name, p in module.named_parameters()}
+    parameters = subject.program.parameters
+    found: dict[int, torch.Tensor] = {sources.atom("parameter", name): each for name, each in parameters.items()}
     found |= {sources.atom("buffer", name): tensor for name, tensor in module.named_buffers()}
     return found | {sources.atom("input", name): tensor for name, tensor in subject.inputs.items()}
 
@@ -131,7 +132,7 @@ def measurements(subject: Subject, run: Run) -> Measurements:
             error=run.raised.said if run.raised is not None else "",
             backward_error=run.backward_error,
         ),
-        modules=tuple(_modules(program.module)),
+        modules=tuple(_modules(program)),
         terms=tuple(_terms(subject, run)),
         unobserved=(*program.unobserved, *_unseen(sites, run.recorder.tallies)),
     )
@@ -268,12 +269,13 @@ def _parameters(subject: Subject, run: Run, summaries: dict[int, Statistics]) ->
         for name in site.parameters:
             readers.setdefault(name, []).append(site.index)
     aliases: dict[int, list[str]] = {}
-    for name, parameter in program.module.named_parameters(remove_duplicate=False):
+    for name, parameter in program.parameter_names.items():
         aliases.setdefault(id(parameter), []).append(name)
     found = []
-    for name, parameter in program.module.named_parameters():
+    for name, parameter in program.parameters.items():
         gauge = run.gradients.get(name)
         gradient = summaries[id(gauge)] if gauge is not None else None
+        twin_rows, twin_columns = run.twins[name].tolist() if name in run.twins else (0.0, 0.0)
         found.append(
             Parameter(
                 name=name,
@@ -286,8 +288,8 @@ def _parameters(subject: Subject, run: Run, summaries: dict[int, Statistics]) ->
                 gradient=gradient,
                 read_by=tuple(readers.get(name, ())),
                 aliases=tuple(alias for alias in aliases[id(parameter)] if alias != name),
-                twin_rows=run.twins[name].rows if name in run.twins else 0.0,
-                twin_columns=run.twins[name].columns if name in run.twins else 0.0,
+                twin_rows=twin_rows,
+                twin_columns=twin_columns,
             )
         )
     last = len(program.sites)
@@ -317,13 +319,16 @@ def _tensor(name: str, tensor: torch.Tensor, summary: Statistics) -> Tensor:
     return Tensor(name, tuple(tensor.shape), _name(tensor.dtype), summary, culprit)
 
 
-def _modules(module: torch.jit.ScriptModule) -> Iterable[Module]:
-    for path, each in module.named_modules():
+def _modules(program: Program) -> Iterable[Module]:
+    owned: dict[str, list[str]] = {}
+    for name in program.parameter_names:
+        owned.setdefault(name.rpartition(".")[0], []).append(name)
+    for path, each in program.module.named_modules():
         yield Module(
             path=path,
             kind=getattr(each, "original_name", type(each).__name__),
             training=bool(getattr(each, "training", False)),
-            parameters=tuple(f"{path}.{name}" if path else name for name, _ in each.named_parameters(recurse=False)),
+            parameters=tuple(owned.get(path, ())),
         )
 
 

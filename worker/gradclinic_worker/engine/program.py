@@ -79,6 +79,8 @@ class Program:
 
     Attributes:
         module: The loaded module whose forward it is.
+        parameters: The module's, by name, each once.
+        parameter_names: All names, also further ones of the same parameter, in the order of the modules.
         graph: Inlined, with probes.
         sites: In program order.
         sources: Parameters, buffers and inputs by atom.
@@ -89,6 +91,8 @@ class Program:
     """
 
     module: torch.jit.ScriptModule
+    parameters: dict[str, torch.nn.Parameter]
+    parameter_names: dict[str, torch.nn.Parameter]
     graph: torch.Graph
     sites: tuple[ProgramSite, ...]
     sources: dataflow_values.Sources
@@ -126,8 +130,11 @@ def prepare(
         _finish(draft, inlined, walk, reached_by[draft.index], channels_first[draft.index]) for draft in walk.sites
     )
     _instrument(inlined.graph, walk.sites)
+    names = dict(module.named_parameters(remove_duplicate=False))  # torch takes its time for it
     return Program(
         module=module,
+        parameters=_each_once(names),
+        parameter_names=names,
         graph=inlined.graph,
         sites=sites,
         sources=walk.sources,
@@ -138,6 +145,14 @@ def prepare(
         ),
         prepare_seconds=time.perf_counter() - start,
     )
+
+
+def _each_once(names: dict[str, torch.nn.Parameter]) -> dict[str, torch.nn.Parameter]:
+    """Each parameter under its first name."""
+    first: dict[int, str] = {}
+    for name, parameter in names.items():
+        first.setdefault(id(parameter), name)
+    return {name: names[name] for name in first.values()}
 
 
 def reaching(program: Program, outputs: Iterable[int]) -> frozenset[int]:

@@ -180,10 +180,12 @@ def _measure_piece(piece: torch.Tensor, whole: int, sample: list[torch.Tensor] |
     if piece.dtype is not torch.float32:
         piece = piece.to(torch.float32 if piece.dtype.is_floating_point and piece.itemsize <= 2 else torch.float64)  # noqa: PLR2004  # bytes of half precision
     count = piece.numel()
-    taken = piece[:: _stride(count, whole)] if count > SAMPLE_ELEMENTS else piece
+    extremes = torch.aminmax(piece)
+    low, high = extremes.min.item(), extremes.max.item()
+    # By now the piece is in the cache, where a strided look at it costs little.
+    taken = piece[:: _stride(count, whole)].clone() if count > SAMPLE_ELEMENTS or sample is not None else piece
     if sample is not None:
-        sample.append(taken.clone())
-    low, high = (extreme.item() for extreme in torch.aminmax(piece))
+        sample.append(taken)
     if not (math.isfinite(low) and math.isfinite(high)):
         return _measure_finite(piece)
     zeros = 0
@@ -298,13 +300,13 @@ def _histograms(samples: list[list[torch.Tensor]]) -> list[tuple[int, tuple[int,
     lowest, width = int(exponents.min()), int(exponents.max() - exponents.min() + 1)
     cells = owners[counted] * width + (exponents - lowest)
     table = np.bincount(cells, minlength=len(sizes) * width).reshape(len(sizes), width)
-    return [_trim(row, lowest) for row in table]
+    return _trim(table, lowest)
 
 
-def _trim(row: npt.NDArray[np.int64], lowest: int) -> tuple[int, tuple[int, ...]]:
-    """Drops the empty buckets at both ends."""
-    filled = np.flatnonzero(row)
-    if not len(filled):
-        return 0, ()
-    first, last = int(filled[0]), int(filled[-1])
-    return lowest + first, tuple(row[first : last + 1].tolist())
+def _trim(table: npt.NDArray[np.int64], lowest: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Drops the empty buckets at both ends of each row."""
+    filled: npt.NDArray[np.bool_] = table > 0
+    firsts = filled.argmax(axis=1).tolist()
+    ends = (filled.shape[1] - filled[:, ::-1].argmax(axis=1)).tolist()
+    rows = zip(table.tolist(), firsts, ends, strict=True)
+    return [(lowest + first, tuple(row[first:end])) if row[first] else (0, ()) for row, first, end in rows]

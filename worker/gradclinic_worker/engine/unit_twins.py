@@ -5,7 +5,7 @@ Looked for in a sample of units. Layers whose weights differ, which is all of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,19 +18,6 @@ SAMPLED_WEIGHTS_PER_UNIT = 64
 # The same sums in another order differ by this share of the whole.
 ROUNDING_SHARE = 1e-4
 _SEED = 0x7717
-
-
-@dataclass(frozen=True, slots=True)
-class TwinShares:
-    """Share of units with a twin, 0..1.
-
-    Attributes:
-        rows: Of the units along the first dimension (`nn.Linear`, `nn.Conv2d`).
-        columns: Of those along the second one (a matrix that is multiplied from the right).
-    """
-
-    rows: float = 0.0
-    columns: float = 0.0
 
 
 @torch.no_grad()
@@ -60,13 +47,17 @@ def with_equal_weights(parameters: Mapping[str, torch.Tensor]) -> frozenset[str]
 
 
 @torch.no_grad()
-def twin_shares(parameter: torch.Tensor, gradient: torch.Tensor) -> TwinShares:
-    """Which share of a parameter's units have a twin with equal weights and an equal gradient that is not zero."""
+def twin_shares(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Which share of a parameter's units have a twin with equal weights and an equal gradient that is not zero.
+
+    Returns:
+        Shape ``[2]``, left on the device: of the units along the first dimension (`nn.Linear`, `nn.Conv2d`), and of
+        those along the second one (a matrix that is multiplied from the right).
+    """
     if gradient.layout is not torch.strided:
-        return TwinShares()
+        return torch.zeros(2, dtype=torch.float64)
     both = zip(_sampled_both_ways(parameter.detach()), _sampled_both_ways(gradient.detach()), strict=True)
-    rows, columns = (_share(weights, gradients) for weights, gradients in both)
-    return TwinShares(rows, columns)
+    return torch.stack([_share(weights, gradients) for weights, gradients in both])
 
 
 def _sampled_both_ways(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -79,15 +70,15 @@ def _sampled(tensor: torch.Tensor) -> torch.Tensor:
     return tensor[:: max(1, step)].flatten(1)
 
 
-def _share(weights: torch.Tensor, gradients: torch.Tensor) -> float:
+def _share(weights: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
     count, width = weights.shape
     if count < 2 or not width:  # noqa: PLR2004 - twins are two
-        return 0.0
+        return torch.zeros((), dtype=torch.float64, device=weights.device)
     directions = _directions(width, 4, weights.device)
     equal = _near(weights.double() @ directions, weights) & _near(gradients.double() @ directions, gradients)
     moving = gradients.abs().amax(1) > 0
     twins = equal & moving[:, None] & moving[None, :] & ~torch.eye(count, dtype=torch.bool, device=weights.device)
-    return float(twins.any(1).double().mean().item())
+    return twins.any(1).double().mean()
 
 
 def _near(projected: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
@@ -97,6 +88,7 @@ def _near(projected: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
     return apart <= ROUNDING_SHARE * torch.maximum(size[:, None], size[None, :])
 
 
+@lru_cache(maxsize=64)
 def _directions(width: int, count: int, device: torch.device) -> torch.Tensor:
     generator = torch.Generator().manual_seed(_SEED)
     return torch.randn(width, count, generator=generator, dtype=torch.float64).to(device)
