@@ -53,15 +53,15 @@ def test_sites_and_parameters_tell_the_flow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "verdict"),
+    ("code", "case", "verdict"),
     [
-        ("frozen-parameter", finding_pb2.VERDICT_CRITICAL),
-        ("saturated-activation", finding_pb2.VERDICT_WARNING),
+        ("frozen-parameter", -1, finding_pb2.VERDICT_CRITICAL),
+        ("saturated-activation", 2, finding_pb2.VERDICT_WARNING),
     ],
 )
-def test_the_verdict_is_the_worst_severity(code: str, verdict: int) -> None:
+def test_the_verdict_is_the_worst_severity(code: str, case: int, verdict: int) -> None:
     rule = next(rule for rule in RULES if rule.code == code)
-    run = list(rule.sick())[-1 if code == "frozen-parameter" else 1]
+    run = list(rule.sick())[case]
     assert verdict == report(run, judge(run)).verdict
 
 
