@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,3 +57,19 @@ def test_whoever_queued_first_does_not_keep_the_others_waiting(tmp_path: Path) -
             with pytest.raises(NotFound):
                 stranger.get(handle.id)
         assert {tenant: len(client.list().diagnoses) for tenant, client in clients.items()} == COUNTS
+
+
+def test_a_tenant_runs_no_more_at_once_than_it_may_and_goes_on_at_once(tmp_path: Path) -> None:
+    saved = save_mlp(tmp_path)
+    inputs = load_file(saved.inputs)["0"]
+    limit = ("--tenant-max-running", "1")
+    with RealStack(serve_options=limit, work_options=limit) as stack, Client(stack.target) as client:
+        for _ in range(2):
+            stack.add_worker()
+        handles = [client.submit(saved.model, inputs, depth="quick", seed=seed) for seed in range(6)]
+        ended = [handle.result(timeout=60) for handle in handles]
+    runs = sorted((done.start_time, done.end_time) for done in ended if done.start_time and done.end_time)
+    pauses = [(after - before).total_seconds() for (_, before), (after, _) in pairwise(runs)]
+    assert len(pauses) == 5
+    assert min(pauses) >= 0  # the other worker had to wait,
+    assert sorted(pauses)[2] < 2.0  # but not for the reaper
