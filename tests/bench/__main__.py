@@ -28,6 +28,7 @@ BENCHES = (
     "analysis",
     "graph",
     "vetting",
+    "load",
 )  # modules of this package, each with `measure`
 
 
