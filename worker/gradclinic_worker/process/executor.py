@@ -49,7 +49,7 @@ def warm_up(analyse: Analyse) -> None:
     torch.set_num_threads(1)  # threads do not survive a fork: each executor takes its own
     _seed(0)  # imports much
     if rehearsal.survives_fork():
-        rehearsal.rehearse(analyse, torch.device("cpu"))
+        rehearsal.rehearse(analyse, torch.device("cpu"), diagnosis_pb2.DEPTH_STANDARD)
 
 
 def initialise_device(settings: ExecutorSettings, analyse: Analyse) -> torch.device:
@@ -66,7 +66,7 @@ def initialise_device(settings: ExecutorSettings, analyse: Analyse) -> torch.dev
         torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(settings.device_memory_share, device)
     if not rehearsal.survives_fork():
-        rehearsal.rehearse(analyse, device)
+        rehearsal.rehearse(analyse, device, diagnosis_pb2.DEPTH_QUICK)
     return device
 
 

@@ -24,16 +24,17 @@ _log = logging.getLogger(__name__)
 
 
 class _Model(torch.nn.Module):
-    """A classifier of four numbers."""
+    """A classifier of four numbers, with something of which TorchScript's optimiser has a derivative of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = torch.nn.Linear(4, 4)
+        self.norm = torch.nn.LayerNorm(4)
         self.second = torch.nn.Linear(4, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x``: ``[N, 4]``; returns ``[N, 2]``."""
-        return self.second(torch.relu(self.first(x)))  # type: ignore[no-any-return]  # modules are untyped calls
+        return self.second(torch.relu(self.norm(self.first(x))))  # type: ignore[no-any-return]  # modules are untyped calls
 
 
 def survives_fork() -> bool:
@@ -45,7 +46,7 @@ def survives_fork() -> bool:
     return torch.version.cuda is None and torch.version.hip is None and not torch.xpu._is_compiled()  # noqa: SLF001 - no public way
 
 
-def rehearse(analyse: Analyse, device: torch.device) -> None:
+def rehearse(analyse: Analyse, device: torch.device, depth: diagnosis_pb2.Depth.ValueType) -> None:
     """Analyse a tiny model."""
     randomness.seed(0)
     archive = io.BytesIO()
@@ -55,7 +56,7 @@ def rehearse(analyse: Analyse, device: torch.device) -> None:
         executor_pb2.ATTACHMENT_INPUTS: safetensors.torch.save({"0": torch.randn(4, 4)}),
         executor_pb2.ATTACHMENT_TARGET: safetensors.torch.save({"target": torch.tensor([0, 1, 1, 0])}),
     }
-    spec = diagnosis_pb2.DiagnosisSpec(depth=diagnosis_pb2.DEPTH_QUICK)
+    spec = diagnosis_pb2.DiagnosisSpec(depth=depth)
     spec.loss.functional.name = "cross_entropy"
     with contextlib.ExitStack() as cleanup:
         files = {attachment: cleanup.enter_context(_file(content)) for attachment, content in tensors.items()}
