@@ -159,3 +159,11 @@ def test_the_cage_alone_keeps_files_shut(unvetted: Patient, attack: str) -> None
     assert ("FORBIDDEN_OPERATOR", True) == (reason, "Permission denied" in message), message
     unvetted.next_job_is_unaffected()
     assert not Path(LEFTOVER).exists()
+
+
+def test_a_graph_of_a_million_operations_is_contained(patient: Patient) -> None:
+    archive = with_code(*["place = place + 1"] * 1_000_000)
+    began = time.monotonic()
+    reason, message = patient.failure(archive, timeout_seconds=15)
+    assert reason in {"TIMED_OUT", "OUT_OF_MEMORY", "BAD_ARCHIVE"}, message
+    assert time.monotonic() - began < 40.0
