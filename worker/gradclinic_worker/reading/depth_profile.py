@@ -8,6 +8,7 @@ from itertools import pairwise, takewhile
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
+from gradclinic_worker.reading.op_kinds import plain
 from gradclinic_worker.reading.paths import gradient_norm
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ LARGEST_STEP_SHARE = 0.5
 UNDERFLOW_BITS = 40
 # Of more layers than this not each is tried as the first of a stack.
 MAX_STARTS = 32
+_SOFTMAXES = frozenset({"aten::softmax", "aten::_softmax"})
+_ATTENTION = "aten::scaled_dot_product_attention"
 
 _Found = TypeVar("_Found")
 
@@ -235,3 +238,17 @@ def _entry_layers(paths: Paths) -> list[Site]:
         }.values(),
         key=lambda site: site.first_call_order,
     )
+
+
+def only_weighs(paths: Paths, way: Sequence[Site]) -> bool:
+    """Whether the way leads through the scores of an attention, which weigh other values.
+
+    What is lost there is lost to the softmax, whatever the weights, and is no trend along layers.
+    """
+    weights = paths.once(_places)
+    for place, (before, site) in enumerate(pairwise(way)):
+        op = plain(site.op)
+        is_score = op in _SOFTMAXES or (op == _ATTENTION and any(before.index in held for held in site.arguments[:2]))
+        if is_score and any(weights[later.index].weight for later in way[place + 2 :]):
+            return True
+    return False

@@ -6,7 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_worker.reading.depth_profile import DepthProfile, change_bits, depth_profile, entry_layers, first_found
+from gradclinic_worker.reading.depth_profile import (
+    DepthProfile,
+    change_bits,
+    depth_profile,
+    entry_layers,
+    first_found,
+    only_weighs,
+)
 from gradclinic_worker.reading.op_kinds import STEEPEST_SLOPE, activation_of, plain
 from gradclinic_worker.reading.paths import Paths
 
@@ -97,6 +104,8 @@ def _trends(measurements: Measurements, judge: Callable[[DepthProfile], float]) 
         if profile is None or not profile.layers or not profile.is_exponential:
             return None
         bits = judge(profile)
+        if bits and only_weighs(paths, paths.toward_loss(start)):
+            return None
         layers = {layer.site.index for layer in profile.layers}
         return _trend(paths, start, profile, bits) if bits and not layers & told else None
 

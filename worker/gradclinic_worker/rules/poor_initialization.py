@@ -42,6 +42,7 @@ from gradclinic_worker.reading.depth_profile import (
     depth_profile,
     entry_layers,
     first_found,
+    only_weighs,
 )
 from gradclinic_worker.reading.paths import Paths
 from gradclinic_worker.reading.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
@@ -65,8 +66,9 @@ def check(measurements: Measurements) -> Iterator[Finding]:
     def look(start: Site) -> Finding | None:
         if start.index in told:
             return None
-        scale = scale_along(paths, paths.toward_loss(start))
-        if scale is None or not scale.is_unusual:
+        way = paths.toward_loss(start)
+        scale = scale_along(paths, way)
+        if scale is None or not scale.is_unusual or only_weighs(paths, way):
             return None
         profile = depth_profile(paths, start)
         back = profile.decay if profile and profile.is_exponential else 0.0
