@@ -54,6 +54,7 @@ HORSE_GRACE_SECONDS = 2.0  # between asking a horse to stop and killing it
 WORKER_PATIENCE_SECONDS = 30.0  # an rq worker ends when Redis stays away longer
 FAREWELL_SECONDS = 1.0  # how long a worker that ends waits for a Redis that is away, to say so
 HEARTBEAT_EVERY_SECONDS = 1.0  # at most, around jobs; an idle worker gives one per `WORKER_TTL_SECONDS` - 15
+POPPED_GRACE_SECONDS = 15.0  # a worker that lives shows a ticket long before
 FLEET_KNOWN_SECONDS = 1.0  # how long it is not asked again which kinds of workers there are
 REDIS_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 PR_SET_PDEATHSIG = 1
@@ -104,6 +105,7 @@ class JobQueue:
         self._fleet = Fleet(connection)
         self._queues: dict[str, Any] = {}  # by name
         self._last_served: list[str] = []
+        self._popped: dict[str, dict[bytes, float]] = {}  # by queue: tickets taken and not shown, since when; monotonic
         self._look_again_at = 0.0  # monotonic
 
     def call(self, queue: str, tickets: int = 1) -> None:
@@ -147,7 +149,7 @@ class JobQueue:
             self.call(queue, missing)
         if surplus:
             self.call_off(queue, surplus)
-        self._forget_used_up(queue)
+        self._forget_popped(queue)
         return int(missing)
 
     def stop(self, ticket: str) -> None:
@@ -186,14 +188,22 @@ class JobQueue:
             return served[0] if served else QUEUE_NAMES[0]
         return min(served, key=self.depth)
 
-    def _forget_used_up(self, queue: str) -> None:
-        """Drop what rq notes of tickets that were in the list twice, since an answer was lost, and taken twice."""
+    def _forget_popped(self, queue: str) -> None:
+        """Drop what rq notes of tickets that were taken and are good for nothing any more.
+
+        Either their worker died before it showed them, and others were made in their place, or they stood in the list
+        twice, since an answer was lost, and the first time has used them up.
+        """
+        key = self._queue(queue).intermediate_queue_key
         with self._connection.translated():
             client: Any = self._connection.client
-            taken = client.lrange(self._queue(queue).intermediate_queue_key, 0, -1)
-            for ticket in taken:
-                if not client.exists(Job.key_for(ticket.decode())):
-                    client.lrem(self._queue(queue).intermediate_queue_key, 0, ticket)
+            now, seen = time.monotonic(), self._popped.get(queue, {})
+            self._popped[queue] = {ticket: seen.get(ticket, now) for ticket in client.lrange(key, 0, -1)}
+            for ticket, since in self._popped[queue].items():
+                job = Job.key_for(ticket.decode())
+                if now - since > POPPED_GRACE_SECONDS or not client.exists(job):
+                    client.lrem(key, 0, ticket)
+                    client.delete(job)
 
     def _served(self) -> list[str]:
         """Return the queues that live workers take from, as of a moment ago."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 QUIET_WITHIN_SECONDS = 5.0
 SUCCEEDED = diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED
 RQ_REGISTRIES = ("rq:wip:gradclinic:cpu", "rq:failed:gradclinic:cpu")
+RQ_POPPED = "rq:queue:gradclinic:cpu:intermediate"  # the reaper waits a while before it forgets what a dead worker took
+POPPED_GONE_WITHIN_SECONDS = 30.0
 # What may be there while nothing is in flight, by the part of the key after the prefix.
 LASTING = (
     *("diagnosis", "flow", "events", "request", "reuse", "index", "retention", "counters", "sequence", "token"),
@@ -42,6 +44,17 @@ def check(deployment: Deployment, caller: Caller, *, may_fail: bool = False) -> 
     _until_none(lambda: strays(deployment), ledger, Broken.ESCAPED)
     _until_none(lambda: leaks(deployment), ledger, Broken.ESCAPED)
     _balanced(deployment, ledger)
+
+
+def check_popped(deployment: Deployment, ledger: Ledger) -> None:
+    """At the end of a scene: what a dead worker had taken is forgotten in time."""
+    client: Any = deployment.store.connection.client
+    deadline = time.monotonic() + POPPED_GONE_WITHIN_SECONDS
+    while client.llen(RQ_POPPED):
+        if time.monotonic() > deadline:
+            ledger.broke(Broken.ESCAPED, f"{client.llen(RQ_POPPED)} tickets of dead workers are kept")
+            return
+        time.sleep(0.2)
 
 
 def events_key(diagnosis_id: str) -> str:
@@ -82,11 +95,15 @@ def _leaks_of_rq(client: Any, keys: set[str]) -> list[str]:
     What a worker that was killed had begun stands in a registry, which rq itself clears after a while.
     """
     members = [name for key in RQ_REGISTRIES for name in client.zrange(key, 0, -1)]
-    begun = {name.decode().partition(":")[0] for name in members}
+    begun = {name.decode().partition(":")[0] for name in [*members, *client.lrange(RQ_POPPED, 0, -1)]}
     found = []
     for key in keys:
         kind = key.partition(":")[2].partition(":")[0]
-        lasting = key in RQ_REGISTRIES or kind in {"queues", "workers", "worker"} or key.rpartition(":")[2] in begun
+        lasting = (
+            key in {*RQ_REGISTRIES, RQ_POPPED}
+            or kind in {"queues", "workers", "worker"}
+            or key.rpartition(":")[2] in begun
+        )
         if key.startswith("rq:") and not lasting and client.pttl(key) == -1:
             found.append(key)
     return found

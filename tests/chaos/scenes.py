@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chaos import crowds, doubts, endings, kills, outages
 from chaos.deployment import Deployment
 from chaos.ledger import Broken, Ledger
-from chaos.oracles import strays
+from chaos.oracles import check_popped, strays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ def play(name: str) -> Ledger:
         with Deployment(**OPTIONS.get(name, {})) as deployment:
             try:
                 SCENES[name](deployment, ledger)
+                check_popped(deployment, ledger)
             finally:
                 logs = deployment.logs()
         for stray in strays(None):

@@ -10,6 +10,7 @@ import pytest
 
 from gradclinic.v1 import diagnosis_pb2, server_pb2
 from gradclinic_store import Standing, Store, StoreSettings
+from gradclinic_store import queue as queue_module
 from gradclinic_store import reaper as reaper_module
 from gradclinic_store.errors import DiagnosisNotFound
 from store_cases import MODEL, QUEUE, declaration_of, result_of, sha256_of, spec_of, started, upload
@@ -212,6 +213,19 @@ def test_a_deleted_artifact_that_another_tenant_has_stays_with_that_one(redis_ur
         store.reap()
         assert store.artifacts.stat(message.spec.model_sha256) is None
         assert b"".join(other.artifacts.read(message.spec.model_sha256)) == MODEL
+
+
+def test_what_rq_noted_of_a_ticket_whose_worker_died_goes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "POPPED_GRACE_SECONDS", 0.3)
+    message, _ = store.diagnoses.create(spec_of(store))
+    client = store.connection.client
+    popped = "rq:queue:" + QUEUE + ":intermediate"
+    client.lmove("rq:queue:" + QUEUE, popped)  # and then the worker dies
+    store.reap()
+    assert client.llen(popped) == 1
+    reap_until(store, lambda: client.llen(popped) == 0)
+    assert started(store, message.id).succeed(result_of())
+    reap_until(store, lambda: not list(client.scan_iter("rq:job:*")))
 
 
 def test_what_rq_noted_of_a_ticket_that_was_taken_twice_goes(store: Store) -> None:
