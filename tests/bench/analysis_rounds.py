@@ -1,4 +1,4 @@
-"""One measuring process: takes turns between a model's bare runs, its `quick` analysis and the peers, and prints times.
+"""One measuring process: takes turns between a model's bare runs, its `quick` analysis and the peers; prints CPU times.
 
 Turns within one process, so that a slow minute of the machine slows all of them.
 """
@@ -53,20 +53,20 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, required=True)
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
-    stages: list[dict[str, float]] = []
+    load_seconds: list[float] = []
     runs = {
         "bare": analysis_child.bare(options.folder),
-        "quick": analysis_child.quick(options.folder, stages),
+        "quick": analysis_child.quick(options.folder, load_seconds),
         **eager(options.name, options.folder),
     }
     seconds: dict[str, list[float]] = {mode: [] for mode in runs}
     for _ in range(options.warm_up + options.rounds):
         for mode, run in runs.items():
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            seconds[mode].append(time.perf_counter() - started)
+            seconds[mode].append(time.process_time() - started)
     kept = {mode: values[options.warm_up :] for mode, values in seconds.items()}
-    print(json.dumps({"seconds": kept, "stages": stages[options.warm_up :]}))  # noqa: T201 -- its answer
+    print(json.dumps({"seconds": kept, "load_seconds": load_seconds[options.warm_up :]}))  # noqa: T201 -- its answer
 
 
 if __name__ == "__main__":

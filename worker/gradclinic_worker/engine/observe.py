@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.engine.criterion import Criterion
     from gradclinic_worker.engine.loss_calls import LossCall
     from gradclinic_worker.engine.program import Program
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_worker.measurements import Measurements, Variation
 
 # Operands of at most this many sites are looked up in a second run.
 MAX_EXAMINED_SITES = 8
@@ -103,7 +103,7 @@ def observe(
     """
     device = next((tensor.device for tensor in subject.inputs.values()), torch.device("cpu"))
     variation = input_variation.variations(subject.inputs)
-    seen, distinct = input_variation.distinct_samples(_one_per_sample(subject))
+    seen, distinct = _distinct_samples(subject, variation)
     buffers = _snapshot(subject)
     run = _run(subject, entered, is_immediate=device.type != "cuda")
     observe_table.settle_gauges(run)
@@ -138,6 +138,15 @@ def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
         for parameter in subject.program.parameters.values():
             parameter.grad = None
     return peaks
+
+
+def _distinct_samples(subject: Subject, variation: dict[str, Variation]) -> tuple[int, int]:
+    """How many samples were compared, and how many of them are different; of a lone input that is known already."""
+    compared = _one_per_sample(subject)
+    names = [name for name, tensor in subject.inputs.items() if any(tensor is each for each in compared)]
+    if len(names) == 1 and names[0] in variation:
+        return variation[names[0]].samples, variation[names[0]].distinct_samples
+    return input_variation.distinct_samples(compared)
 
 
 def _one_per_sample(subject: Subject) -> list[torch.Tensor]:
