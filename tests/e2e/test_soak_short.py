@@ -5,7 +5,7 @@ from __future__ import annotations
 from soak.bounds import breaches
 from soak.soaking import soak
 
-JOBS = 150
+JOBS = 120
 SAMPLE_EVERY = 25
 LIMIT_SECONDS = 60.0  # on a loaded machine fewer jobs must do
 
