@@ -30,12 +30,13 @@ def copies(paths: Paths, parameter: Parameter) -> tuple[Site, float] | None:
     A layer is hidden where another weight stands between it and the loss, which itself tells output units apart.
     """
     readers = [site for site in paths.first_readers(parameter) if paths.reaches_loss(site)]
-    if not readers or any(plain(site.op) in _TABLES for site in readers) or not _is_hidden(paths, parameter, readers):
+    if not readers or any(plain(site.op) in _TABLES for site in readers):
         return None
     share = min(_share_of_rows(parameter, site) for site in readers)
     if not share and _gradient_cancels(paths, parameter) and all(_is_read_alike(paths, site) for site in readers):
         share = 1.0
-    return readers[0], share
+    # Last, as it looks at all that is behind the layer; hardly any has copies.
+    return (readers[0], share) if share and _is_hidden(paths, parameter, readers) else None
 
 
 def _is_hidden(paths: Paths, parameter: Parameter, readers: list[Site]) -> bool:
