@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import warnings
 import zipfile
@@ -150,10 +151,9 @@ def policy() -> Iterator[Callable[..., None]]:
 def test_the_operator_of_a_worker_denies(policy: Callable[..., None], tmp_path: Path) -> None:
     policy(denied="aten::linear")
     error = refusal(saved(Plain()), tmp_path)
-    assert (FORBIDDEN, True) == (
-        error.reason,
-        "uses aten::linear (code/__torch__/torch/nn/modules/linear.py:" in error.message,
-    )
+    assert FORBIDDEN == error.reason
+    # torch puts a number into the file's name once the process has compiled another model with such a layer.
+    assert re.search(r"uses aten::linear \(code/__torch__/torch/nn/modules/linear[\w/]*\.py:\d", error.message)
 
 
 def test_the_operator_of_a_worker_allows(policy: Callable[..., None], tmp_path: Path) -> None:
