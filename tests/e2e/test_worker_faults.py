@@ -101,7 +101,7 @@ def test_a_worker_waits_for_a_redis_that_starts_later(private_redis: Callable[..
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--device", "cuda:7"], "Error: no executor can be made ready: cuda:7: "),
+        (["--device", "cuda:7", "--metrics-listen", "off"], "Error: no executor can be made ready: cuda:7: "),
         (["--metrics-listen", "{taken}"], "Give each worker on a machine its own --metrics-listen"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_defect_is_internal_and_its_detail_stays_in_the_log(worker: RealWorker
     failure = failure_of(worker, "defect")
     assert failure.reason == Reason.FAILURE_REASON_INTERNAL
     assert "secret" not in f"{failure}"
-    assert "a secret of the implementation" in worker.log
+    worker.await_true(lambda: "a secret of the implementation" in worker.log, 5.0)
 
 
 @pytest.mark.parametrize(
