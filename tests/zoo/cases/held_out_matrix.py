@@ -260,7 +260,7 @@ class Forgotten(Own):
 class Spoiled(Own):
     def __init__(self) -> None:
         super().__init__()
-        self.fc.weight = nn.Parameter(self.fc.weight.detach().clone().index_fill(0, torch.tensor([3]), float("inf")))
+        self.fc.weight = nn.Parameter(self.fc.weight.detach().clone().index_fill(0, torch.tensor([3]), float("nan")))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.fc(x))
