@@ -47,6 +47,7 @@ class ComposeStack:
             "GRADCLINIC_SERVICE_PASSWORD": "serve-secret",
             "GRADCLINIC_WORKER_PASSWORD": "work-secret",
             "GRAFANA_PASSWORD": "unused",
+            "GRADCLINIC_ALLOW_ANONYMOUS": "1",  # as in the example, for a port on loopback
             "GRADCLINIC_PUBLISH": self.target,
             "PROMETHEUS_PUBLISH": prometheus,
             "GRADCLINIC_TAG": "test",
