@@ -24,7 +24,7 @@ ALLOWED_GROWTH_MIB = 64
 AIMS = {"GPT-2-like": 1.3, "ResNet-50": 1.3, "MLP": 1.5}  # by architecture, of the ratio to a bare run
 THREADS = 1  # several would wait for each other, which counts as CPU time
 WARM_UP_ROUNDS = 2  # TorchScript's executor looks on at first
-ROUNDS = {"GPT-2-like": 3, "ResNet-50": 3, "MLP": 30}
+ROUNDS = {"GPT-2-like": 3, "ResNet-50": 2, "MLP": 20}
 
 
 @dataclass(frozen=True, slots=True)
