@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 RUNS = 3
 # What is that far below the model's other gradients is rounding, and zero as good as that.
 ROUNDING = 1e-5
-RANDOM = ("dropout", "bernoulli", "rand", "normal_", "uniform_", "multinomial", "rrelu")
 
 
 def differences(
@@ -45,7 +44,7 @@ def differences(
     except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, AnalysisError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return (), f"The model raised there: {first}"
-    is_random = any(site.calls and any(word in site.op for word in RANDOM) for site in measurements.sites)
+    is_random = bool(randomness.random_operations(measurements))
     sizes = [p.gradient.rms for p in measurements.parameters if p.gradient and p.status is GradientStatus.FLOWING]
     usual = median(sizes) if sizes else 0.0
     found = []

@@ -28,10 +28,15 @@ def seed(number: int) -> None:
 
 def note(measurements: Measurements, seed: int) -> tuple[str, ...]:
     """One sentence where anything random ran."""
-    found = dict.fromkeys(site.op for site in measurements.sites if site.calls and _is_random(site))
+    found = random_operations(measurements)
     if not found:
         return ()
     return (f"Random operations ran ({', '.join(found)}), with the fixed seed {seed}: the result is always the same.",)
+
+
+def random_operations(measurements: Measurements) -> list[str]:
+    """The kinds of random operations that ran, each once."""
+    return list(dict.fromkeys(site.op for site in measurements.sites if site.calls and _is_random(site)))
 
 
 def _is_random(site: Site) -> bool:
