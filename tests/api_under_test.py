@@ -15,10 +15,11 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from gradclinic.addresses import Address
 from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc, diagnosis_pb2, diagnosis_pb2_grpc, server_pb2_grpc
 from gradclinic_service.metrics.process import ProcessMetrics
 from gradclinic_service.server import ApiServer
-from gradclinic_service.settings import Address, ServiceSettings
+from gradclinic_service.settings import ServiceSettings
 from gradclinic_store import Store
 from gradclinic_store.settings import StoreSettings
 

@@ -4,133 +4,98 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradclinic.command_options import (
+    ADDRESS,
+    ADDRESS_OR_OFF,
+    COUNT,
+    COUNT_OR_ZERO,
+    LOG_LEVEL,
+    SECONDS,
+    SECONDS_OR_ZERO,
+    SIZE,
+    URL,
+    log_to_stderr,
+    option,
+    with_options,
+)
 from gradclinic_service.allocator import keep_freed_buffers
 from gradclinic_service.credentials import BadCredentials, CredentialFile
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.process import serve_until_stopped
-from gradclinic_service.settings import Address, ServiceSettings, TransportSecurity, size_bytes
+from gradclinic_service.settings import ServiceSettings, TransportSecurity
 from gradclinic_store.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., None]
+    from gradclinic.addresses import Address
 
 logger = logging.getLogger(__name__)
 
 
-def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
-    def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, parameter) from error
-
-    return callback
-
-
-def _address_or_none(text: str) -> Address | None:
-    return None if text in {"", "off"} else Address.parse(text)
-
-
-def _size_or_none(text: str | None) -> int | None:
-    return None if text is None else size_bytes(text)
-
-
-ADDRESS: dict[str, Any] = {"callback": _read(Address.parse), "metavar": "HOST:PORT"}
-ADDRESS_OR_OFF: dict[str, Any] = {"callback": _read(_address_or_none), "metavar": "HOST:PORT"}
-SIZE: dict[str, Any] = {"callback": _read(size_bytes), "metavar": "SIZE"}
-SIZE_OR_SHARE: dict[str, Any] = {"callback": _read(_size_or_none), "metavar": "SIZE"}
-SECONDS: dict[str, Any] = {"type": click.FloatRange(min=0, min_open=True), "metavar": "SECONDS"}
-SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "SECONDS"}
-COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
-COUNT_OR_NONE: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "COUNT"}
 RATE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "COUNT"}
 SHARE_OF_MEMORY: dict[str, Any] = {"type": click.FloatRange(min=0, max=1, max_open=True), "metavar": "SHARE"}
 SHARE = "[default: half of all with --token-file, else all]"
-URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
 FILE: dict[str, Any] = {"type": click.Path(exists=True, dir_okay=False, path_type=Path)}
 SWITCH: dict[str, Any] = {"is_flag": True}
-LEVEL: dict[str, Any] = {"type": click.Choice(["debug", "info", "warning", "error"])}
-
-
-def _option(
-    flag: str, kind: dict[str, Any], default: float | str | None, text: str, variable: str = ""
-) -> Callable[[Command], Command]:
-    name = variable or "GRADCLINIC_" + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, default=default, envvar=name, show_envvar=True, show_default=True, help=text, **kind)
-
 
 OPTIONS = (
-    _option("--listen", ADDRESS, "localhost:50051", "Where to serve gRPC; port 0 takes any free one."),
-    _option(
+    option("--listen", ADDRESS, "localhost:50051", "Where to serve gRPC; port 0 takes any free one."),
+    option(
         "--redis",
         URL,
         "redis://localhost:6379/0",
         "The Redis that all share: redis://, rediss:// or unix:// URL. A password is better kept in the variable.",
         "GRADCLINIC_REDIS_URL",
     ),
-    _option("--metrics-listen", ADDRESS_OR_OFF, "localhost:9464", "Where to serve /metrics, or `off`."),
-    _option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) for artifacts; empty: they lie in Redis."),
-    _option("--max-artifact-bytes", SIZE, "2GiB", "Largest artifact."),
-    _option("--max-stored-bytes", SIZE, "4GiB", "All artifacts together."),
-    _option("--tenant-max-stored-bytes", SIZE_OR_SHARE, None, f"The artifacts of one tenant. {SHARE}"),
-    _option("--artifact-retention", SECONDS, 24 * 3600.0, "How long an artifact is kept after its last use."),
-    _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
-    _option("--max-queued", COUNT, 1000, "Diagnoses that may wait; more are refused."),
-    _option("--tenant-max-queued", COUNT, None, f"Diagnoses of one tenant that may wait. {SHARE}"),
-    _option("--tenant-max-running", COUNT_OR_NONE, 0, "Diagnoses of one tenant that may run; 0: any. As for `work`."),
-    _option("--submissions-per-second", RATE, 500.0, "Diagnoses that may be created, in the long run; 0: any number."),
-    _option("--tenant-submissions-per-second", RATE, 100.0, "The same for one tenant."),
-    _option("--submission-burst", SECONDS, 10.0, "How many seconds' worth of them may come at once after a pause."),
-    _option("--memory-reserve", SHARE_OF_MEMORY, 0.1, "Share of Redis' maxmemory that new work must leave alone."),
-    _option("--queue-ttl", SECONDS, 3600.0, "How long a diagnosis may wait before it expires."),
-    _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
-    _option("--quarantine", SECONDS_OR_NONE, 3600.0, "How long a model that crashed three times is refused; 0: never."),
-    _option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
-    _option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
-    _option("--max-concurrent-uploads", COUNT, 64, "Uploads at once in this process; each holds about 8 MiB."),
-    _option("--tenant-max-concurrent-uploads", COUNT, None, f"Uploads of one tenant at once. {SHARE}"),
-    _option("--upload-idle", SECONDS, 60.0, "An upload that brings less than 64 KiB in this time is dropped."),
-    _option("--store-threads", COUNT, 16, "Store calls at once."),
-    _option("--upload-threads", COUNT, 4, "Threads that hash and write uploads."),
-    _option("--reap-interval", SECONDS, 2.0, "How often lost jobs are looked for."),
-    _option("--drain-delay", SECONDS_OR_NONE, 0.5, "How long to go on as NOT_SERVING after SIGTERM."),
-    _option("--drain-grace", SECONDS_OR_NONE, 10.0, "How long calls in flight may then take."),
-    _option("--tls-certificate", FILE, None, "PEM file of the server's certificate chain; without it, plain text."),
-    _option("--tls-private-key", FILE, None, "PEM file of the certificate's key."),
-    _option("--tls-client-authority", FILE, None, "PEM file; clients must then show a certificate signed by it."),
-    _option(
-        "--token-file", FILE, None, "File that says who may call, see `gradclinic token`; without it, anybody may."
-    ),
-    _option("--allow-anonymous", SWITCH, None, "Without --token-file, listen also where other machines can call."),
-    _option("--log-level", LEVEL, "info", "What to log, on standard error."),
+    option("--metrics-listen", ADDRESS_OR_OFF, "localhost:9464", "Where to serve /metrics, or `off`."),
+    option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) for artifacts; empty: they lie in Redis."),
+    option("--max-artifact-bytes", SIZE, "2GiB", "Largest artifact."),
+    option("--max-stored-bytes", SIZE, "4GiB", "All artifacts together."),
+    option("--tenant-max-stored-bytes", SIZE, None, f"The artifacts of one tenant. {SHARE}"),
+    option("--artifact-retention", SECONDS, 24 * 3600.0, "How long an artifact is kept after its last use."),
+    option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
+    option("--max-queued", COUNT, 1000, "Diagnoses that may wait; more are refused."),
+    option("--tenant-max-queued", COUNT, None, f"Diagnoses of one tenant that may wait. {SHARE}"),
+    option("--tenant-max-running", COUNT_OR_ZERO, 0, "Diagnoses of one tenant that may run; 0: any. As for `work`."),
+    option("--submissions-per-second", RATE, 500.0, "Diagnoses that may be created, in the long run; 0: any number."),
+    option("--tenant-submissions-per-second", RATE, 100.0, "The same for one tenant."),
+    option("--submission-burst", SECONDS, 10.0, "How many seconds' worth of them may come at once after a pause."),
+    option("--memory-reserve", SHARE_OF_MEMORY, 0.1, "Share of Redis' maxmemory that new work must leave alone."),
+    option("--queue-ttl", SECONDS, 3600.0, "How long a diagnosis may wait before it expires."),
+    option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
+    option("--quarantine", SECONDS_OR_ZERO, 3600.0, "How long a model that crashed three times is refused; 0: never."),
+    option("--max-attempts", COUNT, 3, "How many workers may be lost on a diagnosis before it fails."),
+    option("--max-concurrent-rpcs", COUNT, 2000, "Calls at once, watchers included; more are refused."),
+    option("--max-concurrent-uploads", COUNT, 64, "Uploads at once in this process; each holds about 8 MiB."),
+    option("--tenant-max-concurrent-uploads", COUNT, None, f"Uploads of one tenant at once. {SHARE}"),
+    option("--upload-idle", SECONDS, 60.0, "An upload that brings less than 64 KiB in this time is dropped."),
+    option("--store-threads", COUNT, 16, "Store calls at once."),
+    option("--upload-threads", COUNT, 4, "Threads that hash and write uploads."),
+    option("--reap-interval", SECONDS, 2.0, "How often lost jobs are looked for."),
+    option("--drain-delay", SECONDS_OR_ZERO, 0.5, "How long to go on as NOT_SERVING after SIGTERM."),
+    option("--drain-grace", SECONDS_OR_ZERO, 10.0, "How long calls in flight may then take."),
+    option("--tls-certificate", FILE, None, "PEM file of the server's certificate chain; without it, plain text."),
+    option("--tls-private-key", FILE, None, "PEM file of the certificate's key."),
+    option("--tls-client-authority", FILE, None, "PEM file; clients must then show a certificate signed by it."),
+    option("--token-file", FILE, None, "File that says who may call, see `gradclinic token`; without it, anybody may."),
+    option("--allow-anonymous", SWITCH, None, "Without --token-file, listen also where other machines can call."),
+    option("--log-level", LOG_LEVEL, "info", "What to log, on standard error."),
 )
 
 
-def _with_options(command: Command) -> Command:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 def serve(log_level: str, **values: Any) -> None:
     """Serve the gRPC API: takes models in, queues diagnoses, answers with results.
 
     Any number of these may share one Redis. SIGTERM drains and stops.
     """
     settings = settings_from(values)
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(log_level)
     if settings.token_file is not None and settings.security is None and not settings.listen.is_loopback:
         logger.warning("tokens come in plain text: whoever sees the traffic can use them, unless a proxy adds TLS")
     keep_freed_buffers()

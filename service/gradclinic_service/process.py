@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import start_http_server
 
+from gradclinic.addresses import Address
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.metrics.fleet import FleetCollector
 from gradclinic_service.metrics.process import ProcessMetrics
 from gradclinic_service.reaper import reap_forever
 from gradclinic_service.server import ApiServer
-from gradclinic_service.settings import Address
 from gradclinic_store import Store
 
 if TYPE_CHECKING:

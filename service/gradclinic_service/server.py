@@ -9,6 +9,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from gradclinic.addresses import Address
 from gradclinic.v1 import (
     artifact_pb2,
     diagnosis_pb2,
@@ -26,7 +27,7 @@ from gradclinic_service.servicers.artifacts import ArtifactServicer, add_artifac
 from gradclinic_service.servicers.diagnoses import DiagnosisServicer
 from gradclinic_service.servicers.health import HealthServicer
 from gradclinic_service.servicers.server import ServerServicer
-from gradclinic_service.settings import MAX_MESSAGE_BYTES, Address, ServiceSettings, TransportSecurity
+from gradclinic_service.settings import MAX_MESSAGE_BYTES, ServiceSettings, TransportSecurity
 from gradclinic_service.threads import StoreThreads
 
 if TYPE_CHECKING:

@@ -8,28 +8,19 @@ import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from gradclinic.command_options import reading
 from gradclinic_service.credentials import BadCredentials, Credentials, new_token
 from gradclinic_service.identity import Role
 from gradclinic_store.tenants import DEFAULT_TENANT, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PRIVATE = 0o600
-
-
-def _parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
-    def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, parameter) from error
-
-    return callback
 
 
 file_option = click.option(
@@ -51,14 +42,14 @@ def token() -> None:
     "--tenant",
     default=DEFAULT_TENANT,
     show_default=True,
-    callback=_parsed(checked),
+    callback=reading(checked),
     help="Who shares diagnoses, artifacts and limits; tenants see nothing of each other.",
 )
 @click.option(
     "--role",
     default=str(Role.SUBMIT),
     show_default=True,
-    callback=_parsed(Role.parse),
+    callback=reading(Role.parse),
     metavar="|".join(map(str, Role)),
     help="read: see diagnoses; submit: also upload, create and cancel; admin: also delete.",
 )

@@ -12,6 +12,7 @@ from torch.nn import functional
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_worker.engine import observe, probe, program
 from gradclinic_worker.engine.criterion import Criterion, build
+from gradclinic_worker.engine.observe_run import Subject
 from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.measurements import GradientStatus
 
@@ -28,7 +29,7 @@ def observed(model: nn.Module, path: Path, *arguments: object, output: str = "")
     prepared = program.prepare(loaded, named, archive_path=str(path / "model.pt"))
     inputs = {name: argument for name, argument in named if isinstance(argument, torch.Tensor)}
     criterion = Criterion("functional", "mse_loss", output=output, _apply=lambda read, _: read[0].square().mean())
-    return observe.observe(observe.Subject(prepared, arguments, inputs, criterion, 0))
+    return observe.observe(Subject(prepared, arguments, inputs, criterion, 0))
 
 
 def only(found: Measurements, op: str) -> Site:
@@ -335,6 +336,6 @@ def test_a_very_large_graph_is_prepared_and_run(tmp_path: Path) -> None:
     loaded = torch.jit.load(tmp_path / "model.pt")
     prepared = program.prepare(loaded, [("0", x)])
     criterion = build(diagnosis_pb2.DiagnosisSpec(), {}, device=torch.device("cpu"))
-    found = observe.observe(observe.Subject(prepared, (x,), {"0": x}, criterion, 0))
+    found = observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
     assert len(found.sites) == 10_001
     assert all(site.gradient is not None and site.reaches_loss for site in found.sites)

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradclinic_worker.engine import observe, probe, program
 from gradclinic_worker.engine.criterion import Criterion
+from gradclinic_worker.engine.observe_run import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def observed(model: torch.jit.ScriptModule, x: torch.Tensor, path: Path) -> Meas
     loaded = torch.jit.load(path / "model.pt")
     prepared = program.prepare(loaded, [("0", x)])
     criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().sum())
-    return observe.observe(observe.Subject(prepared, (x,), {"0": x}, criterion, 0))
+    return observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
 
 
 def rms(gradient: torch.Tensor) -> float:
@@ -204,7 +205,7 @@ def test_an_observed_run_leaves_no_gradient_and_no_hook_behind(tmp_path: Path) -
     loaded = torch.jit.load(tmp_path / "model.pt")
     prepared = program.prepare(loaded, [("0", x)])
     criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().sum())
-    subject = observe.Subject(prepared, (x,), {"0": x}, criterion, 0)
+    subject = Subject(prepared, (x,), {"0": x}, criterion, 0)
     assert observe.observe(subject) == observe.observe(subject)
     for parameter in loaded.parameters():
         assert parameter.grad is None

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradclinic_worker.engine import observe, observe_table, program
 from gradclinic_worker.engine.criterion import Criterion
+from gradclinic_worker.engine.observe_run import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +70,14 @@ class Model(nn.Module):
         return self.head(x)
 
 
-def subject(path: Path) -> observe.Subject:
+def subject(path: Path) -> Subject:
     torch.manual_seed(0)
     torch.jit.save(torch.jit.script(Model()), path / "model.pt")
     loaded = torch.jit.load(path / "model.pt")
     x = torch.randn(8, 3, 8, 8)
     prepared = program.prepare(loaded, [("0", x)], archive_path=str(path / "model.pt"))
     criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().mean())
-    return observe.Subject(prepared, (x,), {"0": x}, criterion, 0)
+    return Subject(prepared, (x,), {"0": x}, criterion, 0)
 
 
 def run(path: Path, *, is_immediate: bool) -> Measurements:

@@ -8,45 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from gradclinic.addresses import Address
 from gradclinic_service import command
 from gradclinic_service.credentials import new_token
 from gradclinic_service.identity import Role
-from gradclinic_service.settings import Address, ServiceSettings, size_bytes
+from gradclinic_service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("localhost:50051", Address("localhost", 50051)),
-        ("0.0.0.0:0", Address("0.0.0.0", 0)),
-        ("[::1]:80", Address("::1", 80)),
-    ],
-)
-def test_an_address_reads_and_prints_the_same(text: str, address: Address) -> None:
-    assert address == Address.parse(text)
-    assert text == str(address)
-
-
-@pytest.mark.parametrize("text", ["", "localhost", ":50051", "localhost:http", "localhost:70000", "::1:80", "h:-1"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"HOST:PORT|names no host"):
-        Address.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1", 1), ("1048576", 1048576), ("512MiB", 512 << 20), ("1.5 gib", 3 << 29), ("2KiB", 2048)]
-)
-def test_sizes(text: str, expected: int) -> None:
-    assert expected == size_bytes(text)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "1MB5", "two", "1.2.3GiB", "5 parsec"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
-        size_bytes(text)
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, visible: str)
     ("arguments", "words"),
     [
         (["--device", "tpu"], "'tpu' is not auto, cpu or cuda:N"),
-        (["--memory-limit", "lots"], "'lots' is not a size"),
-        (["--metrics-listen", "9465"], "'9465' is not HOST:PORT or off"),
+        (["--memory-limit", "lots"], "'lots' is no size"),
+        (["--metrics-listen", "9465"], "'9465' is not HOST:PORT"),
         (["--redis", "example:6379"], "redis_url must start with"),
         (["--sandbox", "none", "--require-sandbox", "process"], "--require-sandbox process is not met"),
         (["--spare-executors", "0"], "0 is not in the range"),
@@ -78,7 +78,7 @@ def test_the_environment_mirrors_the_flags(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("text", ["", "off"])
 def test_metrics_can_be_off(text: str) -> None:
-    assert parsed("--metrics-listen", text).metrics_listen == ""
+    assert parsed("--metrics-listen", text).metrics_listen is None
 
 
 def test_sandbox_levels_are_ordered() -> None:

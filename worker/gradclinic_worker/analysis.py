@@ -13,6 +13,7 @@ from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker import report, rules
 from gradclinic_worker.engine import archive, criterion, feed, further_runs, observe, program, randomness
+from gradclinic_worker.engine.observe_run import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +122,7 @@ def measure(
     entered(diagnosis_pb2.DIAGNOSIS_STAGE_PREPARE, 0.1)
     named = list(zip(_argument_names(module, inputs), arguments, strict=True))
     prepared = program.prepare(module, named, archive_path=files[executor_pb2.ATTACHMENT_MODEL], inlined=inlined)
-    subject = observe.Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
+    subject = Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
     found = observe.observe(subject, entered=entered)
     found = replace(found, notes=(*found.notes, *randomness.note(found, spec.seed)))
     sources = further_runs.Sources(

@@ -6,11 +6,24 @@ import logging
 import os
 import re
 import socket
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from gradclinic.command_options import (
+    ADDRESS_OR_OFF,
+    COUNT,
+    COUNT_OR_ZERO,
+    LOG_LEVEL,
+    SECONDS,
+    SECONDS_OR_ZERO,
+    SIZE_OR_ZERO,
+    URL,
+    log_to_stderr,
+    option,
+    reading,
+    with_options,
+)
 from gradclinic_store.settings import StoreSettings
 from gradclinic_worker.cage.sandbox import SandboxLevel
 from gradclinic_worker.engine.vetting_policy import parse_names
@@ -24,111 +37,53 @@ from gradclinic_worker.settings import (
     machine_memory_bytes,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., None]
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)?")
-_UNIT_BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
 
 
-def _matching(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
-    """A reader of text of a certain form; empty text means none."""
-
-    def read(text: str) -> str:
-        if text and not pattern.fullmatch(text):
-            raise ValueError(f"{text!r} is not {form}")
-        return text
-
-    return read
+def _device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise ValueError(f"{text!r} is not auto, cpu or cuda:N")
+    return text
 
 
-def _address(text: str) -> str:
-    return "" if text == "off" else _matching(_ADDRESS, "HOST:PORT or off")(text)
-
-
-def _size_bytes(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a size like 800MiB or 4GiB")
-    return int(float(match[1]) * _UNIT_BYTES[match[2]])
-
-
-def _read(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """A callback that reads an option's text."""
-
-    def callback(context: click.Context, parameter: click.Parameter, text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, parameter) from error
-
-    return callback
-
-
-ADDRESS: dict[str, Any] = {"callback": _read(_address), "metavar": "HOST:PORT"}
-DEVICE: dict[str, Any] = {"callback": _read(_matching(_DEVICE, "auto, cpu or cuda:N")), "metavar": "DEVICE"}
-URL: dict[str, Any] = {"type": click.STRING, "metavar": "URL"}
+DEVICE: dict[str, Any] = {"callback": reading(_device), "metavar": "DEVICE"}
 NAME: dict[str, Any] = {"type": click.STRING, "metavar": "NAME"}
-SECONDS: dict[str, Any] = {"type": click.FloatRange(min=0, min_open=True), "metavar": "SECONDS"}
-SECONDS_OR_NONE: dict[str, Any] = {"type": click.FloatRange(min=0), "metavar": "SECONDS"}
-SIZE: dict[str, Any] = {"callback": _read(_size_bytes), "metavar": "SIZE"}
-COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "COUNT"}
-COUNT_OR_NONE: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "COUNT"}
 SHARE: dict[str, Any] = {"type": click.FloatRange(min=0, max=1, min_open=True), "metavar": "SHARE"}
 SANDBOX: dict[str, Any] = {"type": click.Choice([level.value for level in SandboxLevel])}
-OPERATORS: dict[str, Any] = {"callback": _read(parse_names), "metavar": "NAMES"}
-LOG_LEVEL: dict[str, Any] = {"type": click.Choice(["debug", "info", "warning", "error"])}
-
-
-def _option(
-    flag: str, kind: dict[str, Any], default: float | str | None, text: str, variable: str = ""
-) -> Callable[[Command], Command]:
-    name = variable or "GRADCLINIC_" + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, default=default, envvar=name, show_envvar=True, show_default=True, help=text, **kind)
-
+OPERATORS: dict[str, Any] = {"callback": reading(parse_names), "metavar": "NAMES"}
 
 OPTIONS = (
-    _option(
+    option(
         "--redis",
         URL,
         "redis://localhost:6379/0",
         "The Redis that all share: redis://, rediss:// or unix:// URL. A password is better kept in the variable.",
         "GRADCLINIC_REDIS_URL",
     ),
-    _option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) that holds artifacts; empty: they lie in Redis."),
-    _option("--device", DEVICE, "auto", "auto, cpu or cuda:N. auto takes the first GPU, if there is one."),
-    _option("--threads", COUNT_OR_NONE, 0, "CPU threads of one run; 0: as many as there are CPUs."),
-    _option("--spare-executors", COUNT, 1, "Processes kept warm for the next job."),
-    _option("--memory-limit", SIZE, "0", "Memory of one run on a CPU; 0: 80 % of the machine's (or container's)."),
-    _option("--device-memory-share", SHARE, 0.9, "Share of a GPU's memory that one run may take."),
-    _option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
-    _option("--tenant-max-running", COUNT_OR_NONE, 0, "Diagnoses of one tenant that may run; 0: any. As for `serve`."),
-    _option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
-    _option("--quarantine", SECONDS_OR_NONE, 3600.0, "How long a model that crashed three times is refused; 0: never."),
-    _option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
-    _option("--drain", SECONDS_OR_NONE, 25.0, "How long a running diagnosis may go on after SIGTERM."),
-    _option("--sandbox", SANDBOX, "cage", "How strongly to confine what runs a model, as far as the kernel allows it."),
-    _option("--require-sandbox", SANDBOX, "none", "Refuse to start where the kernel grants less."),
-    _option("--allow-operators", OPERATORS, "", "Operators that a model may use beside arithmetic, with commas."),
-    _option("--deny-operators", OPERATORS, "", "Operators that no model may use: namespaces or NAMESPACE::NAME."),
-    _option("--metrics-listen", ADDRESS, "localhost:9465", "Where to serve /metrics; or off."),
-    _option("--worker-id", NAME, "", "Name of this worker in the fleet; empty: made from host and process id."),
-    _option("--log-level", LOG_LEVEL, "info", "What to log, on standard error."),
+    option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) that holds artifacts; empty: they lie in Redis."),
+    option("--device", DEVICE, "auto", "auto, cpu or cuda:N. auto takes the first GPU, if there is one."),
+    option("--threads", COUNT_OR_ZERO, 0, "CPU threads of one run; 0: as many as there are CPUs."),
+    option("--spare-executors", COUNT, 1, "Processes kept warm for the next job."),
+    option("--memory-limit", SIZE_OR_ZERO, "0", "Memory of one run on a CPU; 0: 80 % of the machine's (container's)."),
+    option("--device-memory-share", SHARE, 0.9, "Share of a GPU's memory that one run may take."),
+    option("--run-limit", SECONDS, 300.0, "Longest a diagnosis may run."),
+    option("--tenant-max-running", COUNT_OR_ZERO, 0, "Diagnoses of one tenant that may run; 0: any. As for `serve`."),
+    option("--diagnosis-retention", SECONDS, 7 * 24 * 3600.0, "How long a finished diagnosis is kept."),
+    option("--quarantine", SECONDS_OR_ZERO, 3600.0, "How long a model that crashed three times is refused; 0: never."),
+    option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
+    option("--drain", SECONDS_OR_ZERO, 25.0, "How long a running diagnosis may go on after SIGTERM."),
+    option("--sandbox", SANDBOX, "cage", "How strongly to confine what runs a model, as far as the kernel allows it."),
+    option("--require-sandbox", SANDBOX, "none", "Refuse to start where the kernel grants less."),
+    option("--allow-operators", OPERATORS, "", "Operators that a model may use beside arithmetic, with commas."),
+    option("--deny-operators", OPERATORS, "", "Operators that no model may use: namespaces or NAMESPACE::NAME."),
+    option("--metrics-listen", ADDRESS_OR_OFF, "localhost:9465", "Where to serve /metrics; or off."),
+    option("--worker-id", NAME, "", "Name of this worker in the fleet; empty: made from host and process id."),
+    option("--log-level", LOG_LEVEL, "info", "What to log, on standard error."),
 )
 
 
-def _with_options(command: Command) -> Command:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 def work(**values: Any) -> None:
     """Work on diagnoses: run models in isolated processes on one device.
 
@@ -136,9 +91,7 @@ def work(**values: Any) -> None:
     a while, gives it back to the queue if it does not, and stops; a second one stops at once.
     """
     settings = settings_from(values)
-    logging.basicConfig(
-        level=settings.executor.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(settings.executor.log_level)
     if settings.executor.sandbox is SandboxLevel.NONE:
         logging.getLogger(__name__).warning("models run UNCONFINED: --sandbox none is for debugging only")
     try:

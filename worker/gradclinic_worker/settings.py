@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from gradclinic.addresses import Address
 from gradclinic_store.settings import StoreSettings
 from gradclinic_worker.cage.sandbox import SandboxLevel
 
@@ -64,7 +65,7 @@ class WorkerSettings:
     store: StoreSettings
     worker_id: str
     drain_seconds: float  # how long a running diagnosis may go on after SIGTERM
-    metrics_listen: str  # HOST:PORT, "" for none
+    metrics_listen: Address | None  # None: off
     executor: ExecutorSettings
 
     @property
@@ -80,7 +81,9 @@ class WorkerSettings:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
+        where = fields["metrics_listen"]
         records = {
+            "metrics_listen": None if where is None else Address(**where),
             "store": StoreSettings(**fields["store"]),
             "executor": ExecutorSettings.from_json(json.dumps(fields["executor"])),
         }

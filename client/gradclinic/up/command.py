@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gradclinic.command_options import ADDRESS, ADDRESS_OR_OFF, option
 from gradclinic.up.child import Program
 from gradclinic.up.errors import NotInstalled
-from gradclinic.up.ports import Address, check_free
+from gradclinic.up.ports import check_free
 from gradclinic.up.stack import Stack, StopRequests
 from gradclinic.up.state import StateDirectory, default_state_dir
 from gradclinic.up.store_server import store_program, store_url
+
+if TYPE_CHECKING:
+    from gradclinic.addresses import Address
 
 READY_PREFIX = "gradclinic is up: "
 _NEEDED = ("redis", "rq", "torch", "grpc_health")
@@ -33,25 +38,14 @@ class UpSettings:
 
 
 @click.command()
-@click.option(
-    "--listen",
-    default="localhost:50051",
-    envvar="GRADCLINIC_LISTEN",
-    show_envvar=True,
-    show_default=True,
-    metavar="HOST:PORT",
-    help="Where to serve the API; port 0 takes any free one.",
-)
+@option("--listen", ADDRESS, "localhost:50051", "Where to serve the API; port 0 takes any free one.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of workers.")
 @click.option("--device", default="auto", show_default=True, help="Device of the workers: auto, cpu or cuda:N.")
-@click.option(
+@option(
     "--metrics-listen",
-    default="localhost:9464",
-    envvar="GRADCLINIC_METRICS_LISTEN",
-    show_envvar=True,
-    show_default=True,
-    metavar="HOST:PORT",
-    help="Where the API serves /metrics, worker N doing so N ports above; '' for none.",
+    ADDRESS_OR_OFF,
+    "localhost:9464",
+    "Where the API serves /metrics, worker N doing so N ports above; or `off`.",
 )
 @click.option(
     "--state-dir",
@@ -62,14 +56,12 @@ class UpSettings:
     show_default="$XDG_STATE_HOME/gradclinic",
     help="Where diagnoses, artifacts and logs are kept.",
 )
-def up(*, listen: str, workers: int, device: str, metrics_listen: str, state_dir: Path) -> None:
+def up(*, listen: Address, workers: int, device: str, metrics_listen: Address | None, state_dir: Path) -> None:
     """Start a private store, the API and workers; Ctrl-C stops all of it.
 
     Diagnoses are kept in the state directory and are there again after a restart.
     """
-    settings = UpSettings(
-        Address.parse(listen), Address.parse(metrics_listen) if metrics_listen else None, workers, device
-    )
+    settings = UpSettings(listen, metrics_listen, workers, device)
     _check_installed()
     with StateDirectory(state_dir) as state, StopRequests() as stops:
         for flag, address in _addresses(settings):
@@ -108,7 +100,7 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
 
 def _api(settings: UpSettings, store: str, listen: str) -> Program:
     arguments = (
-        *("--listen", listen, "--metrics-listen", str(settings.metrics_listen or "")),
+        *("--listen", listen, "--metrics-listen", str(settings.metrics_listen or "off")),
         *("--drain-delay", "0", "--drain-grace", _DRAIN_SECONDS),
     )
     prefix = "gradclinic API listening on "
@@ -116,7 +108,7 @@ def _api(settings: UpSettings, store: str, listen: str) -> Program:
 
 
 def _worker(settings: UpSettings, number: int, store: str) -> Program:
-    metrics = "" if settings.metrics_listen is None else str(_above(settings.metrics_listen, number))
+    metrics = "off" if settings.metrics_listen is None else str(_above(settings.metrics_listen, number))
     arguments = ("--device", settings.device, "--metrics-listen", metrics, "--drain", _DRAIN_SECONDS)
     prefix = "gradclinic worker ready"
     return Program(f"worker-{number}", (*_gradclinic("work"), *arguments), prefix, environment={_REDIS_VARIABLE: store})
@@ -139,7 +131,7 @@ def _metrics_urls(settings: UpSettings, first: Address) -> list[str]:
 
 def _above(address: Address, ports: int) -> Address:
     """The address some ports above; any free port stays any free port."""
-    return address._replace(port=address.port + ports) if address.port else address
+    return replace(address, port=address.port + ports) if address.port else address
 
 
 def _check_installed() -> None:

@@ -1,38 +1,14 @@
-"""Addresses that `gradclinic up` listens on: read, and checked before anything starts."""
+"""Addresses that `gradclinic up` listens on, checked before anything starts."""
 
 from __future__ import annotations
 
 import socket
-from typing import NamedTuple
-
-import click
+from typing import TYPE_CHECKING
 
 from gradclinic.up.errors import PortTaken, UpError
 
-_LARGEST_PORT = 65535
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int  # 0: any free one
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Reads HOST:PORT.
-
-        Raises:
-            click.BadParameter: it is none.
-        """
-        host, _, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not port.isdecimal() or int(port) > _LARGEST_PORT:
-            raise click.BadParameter(f"expected HOST:PORT, got {text!r}")
-        return cls(host, int(port))
+if TYPE_CHECKING:
+    from gradclinic.addresses import Address
 
 
 def check_free(address: Address, flag: str) -> None:

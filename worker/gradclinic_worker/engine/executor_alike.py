@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from gradclinic_worker.engine.observe import Subject
+    from gradclinic_worker.engine.observe_run import Subject
     from gradclinic_worker.measurements import Measurements, Statistics
 
 # The optimising executor either leaves the derivative of these to autograd, or has the same formula for it as autograd:

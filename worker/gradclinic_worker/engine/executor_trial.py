@@ -15,7 +15,7 @@ from gradclinic_worker.measurements import ExecutorDifference, GradientStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gradclinic_worker.engine.observe import Subject
+    from gradclinic_worker.engine.observe_run import Subject
     from gradclinic_worker.measurements import Measurements, Parameter
 
 # The executor looks on at first, and optimises from the second run on; its backward graph one later.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from gradclinic_worker.engine.observe import Subject
+    from gradclinic_worker.engine.observe_run import Subject
     from gradclinic_worker.measurements import Measurements
 
 NOT_AT_THIS_DEPTH = "A quick diagnosis runs the model once; ask for depth `standard`."

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +22,7 @@ from gradclinic_worker.engine import (
 )
 from gradclinic_worker.engine.memory_errors import says_out_of_memory
 from gradclinic_worker.engine.observe_recorder import Recorder
+from gradclinic_worker.engine.observe_run import Run
 from gradclinic_worker.engine.statistics import Gauge
 from gradclinic_worker.errors import AnalysisError, RaisedError
 from gradclinic_worker.reading import raised_errors
@@ -31,60 +31,13 @@ from gradclinic_worker.reading.batch_dimension import batch_size_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gradclinic_worker.engine.criterion import Criterion
-    from gradclinic_worker.engine.loss_calls import LossCall
-    from gradclinic_worker.engine.program import Program
+    from gradclinic_worker.engine.observe_run import Subject
     from gradclinic_worker.measurements import Measurements, Variation
 
 # Operands of at most this many sites are looked up in a second run.
 MAX_EXAMINED_SITES = 8
 # Buffers larger than this together are not restored between two runs, so there is no second run.
 MAX_RESTORED_BYTES = 256 * 2**20
-
-
-@dataclass(slots=True)
-class Run:
-    """What one run left behind.
-
-    Attributes:
-        loss: Value of the loss, NaN where there is none.
-        gradients: Statistics of each parameter's gradient by its name.
-        twins: As `unit_twins.twin_shares` has it, for parameters that have units with equal weights.
-        outputs: The sites that the loss reads.
-        call: What the request's loss was called with, where torch knows it by name.
-        raised: What forward or the loss raised; then there is no loss.
-    """
-
-    recorder: Recorder
-    lasting: dict[int, Gauge]
-    targets: dict[str, Gauge]
-    loss: float = math.nan
-    loss_requires_grad: bool = False
-    backward_error: str = ""
-    gradients: dict[str, Gauge] = field(default_factory=dict)
-    twins: dict[str, torch.Tensor] = field(default_factory=dict)
-    outputs: tuple[int, ...] = ()
-    call: LossCall | None = None
-    raised: RaisedError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is run.
-
-    Attributes:
-        program: Instrumented.
-        arguments: Of forward, without self.
-        inputs: The tensors among them by name.
-        criterion: The loss.
-        seed: Of every random number generator.
-    """
-
-    program: Program
-    arguments: tuple[object, ...]
-    inputs: dict[str, torch.Tensor]
-    criterion: Criterion
-    seed: int
 
 
 def observe(

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gradclinic_worker.engine.dataflow_values import Sources
-    from gradclinic_worker.engine.observe import Run, Subject
     from gradclinic_worker.engine.observe_recorder import Recorder
+    from gradclinic_worker.engine.observe_run import Run, Subject
     from gradclinic_worker.engine.program import Program, ProgramSite
     from gradclinic_worker.engine.statistics import Gauge
 

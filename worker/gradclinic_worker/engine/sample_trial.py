@@ -16,7 +16,7 @@ from gradclinic_worker.reading.op_kinds import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gradclinic_worker.engine.observe import Subject
+    from gradclinic_worker.engine.observe_run import Subject
     from gradclinic_worker.engine.probe import AttentionCall
     from gradclinic_worker.measurements import Measurements
 

@@ -143,18 +143,18 @@ class MainProcess:
                 return presence
 
     def _serve_metrics(self, cleanup: contextlib.ExitStack) -> None:
-        if not self._settings.metrics_listen:
+        where = self._settings.metrics_listen
+        if where is None:
             return
-        host, _, port = self._settings.metrics_listen.rpartition(":")
         try:
-            server = MetricsServer(self._metrics, host.strip("[]"), int(port))
+            server = MetricsServer(self._metrics, where.host, where.port)
         except OSError as error:
             raise StartRefused(
-                f"metrics cannot be served on {self._settings.metrics_listen}: {error}. "
+                f"metrics cannot be served on {where}: {error}. "
                 "Give each worker on a machine its own --metrics-listen, or `off`."
             ) from error
         cleanup.callback(server.close)
-        _log.info("metrics are served host=%s port=%d", host, server.port)
+        _log.info("metrics are served host=%s port=%d", where.host, server.port)
 
     # Work
 
