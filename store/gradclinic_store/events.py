@@ -27,6 +27,7 @@ EVENTS_KEY = "gradclinic:events:"
 LOOK_EVERY_SECONDS = 2.0  # without an event: is the diagnosis still there?
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+MOST_CONNECTIONS = 1 << 16  # each who follows waits on one; redis-py would stop at 100, who may call is limited elsewhere
 FINAL_STATES = frozenset(
     {
         diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
@@ -69,6 +70,7 @@ class Followers:
     def _client(self) -> redis.asyncio.Redis:
         return redis.asyncio.Redis.from_url(
             self.settings.redis_url,
+            max_connections=MOST_CONNECTIONS,
             socket_timeout=LOOK_EVERY_SECONDS + CONNECT_TIMEOUT_SECONDS,
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             health_check_interval=HEALTH_CHECK_SECONDS,

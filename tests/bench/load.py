@@ -89,5 +89,7 @@ def _crowd(target: str, ids: list[str], uploads: int) -> Iterator[None]:
             raise RuntimeError("the crowd did not come")
         try:
             yield
+            if process.poll() is not None:
+                raise RuntimeError("the crowd went away while it was measured; it says why above")
         finally:
             process.terminate()
