@@ -27,7 +27,7 @@ EVENTS_KEY = "gradclinic:events:"
 LOOK_EVERY_SECONDS = 2.0  # without an event: is the diagnosis still there?
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-MOST_CONNECTIONS = 1 << 16  # each who follows waits on one; redis-py would stop at 100, who may call is limited elsewhere
+MOST_CONNECTIONS = 1 << 16  # each who follows waits on one; redis-py would stop at 100
 FINAL_STATES = frozenset(
     {
         diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
