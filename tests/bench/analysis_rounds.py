@@ -6,6 +6,7 @@ Turns within one process, so that a slow minute of the machine slows all of them
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 import warnings
@@ -66,6 +67,8 @@ def main() -> None:
         for mode in set(runs) - PEERS:
             runs[mode]()
     load_seconds.clear()
+    gc.collect()
+    gc.freeze()  # as a zygote does before it forks executors
     seconds: dict[str, list[float]] = {mode: [] for mode in runs}
     for _ in range(options.rounds):
         for mode, run in runs.items():

@@ -47,7 +47,7 @@ class Up(RealProcess):
 
 
 def start(tmp_path: Path, *options: str, state: str = "state", log: str = "up.log") -> Up:
-    arguments = ("up", "--listen", "localhost:0", "--metrics-listen", "", "--device", "cpu")
+    arguments = ("up", "--listen", "localhost:0", "--metrics-listen", "off", "--device", "cpu")
     return Up(tmp_path / log, (*arguments, "--state-dir", str(tmp_path / state), *options), READY)
 
 
@@ -102,6 +102,7 @@ def test_diagnoses_survive_a_restart(tmp_path: Path) -> None:
     up = start(tmp_path)
     try:
         identifier = diagnose(up.target)
+        assert any((state_of(up) / "artifacts").iterdir())  # models do not fill the store's memory
     finally:
         up.stop()
     again = start(tmp_path, log="again.log")
@@ -139,7 +140,7 @@ def test_what_dies_is_started_again_in_its_place(up: Up, command: str, name: str
 
 
 def run_up(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    arguments = [str(GRADCLINIC), "up", "--metrics-listen", "", "--device", "cpu", *options]
+    arguments = [str(GRADCLINIC), "up", "--metrics-listen", "off", "--device", "cpu", *options]
     return subprocess.run(
         arguments, capture_output=True, text=True, timeout=60, env=clean_environment(), cwd=tmp_path, check=False
     )

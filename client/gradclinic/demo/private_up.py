@@ -31,7 +31,7 @@ def private_up(device: str = "auto") -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="gradclinic-") as directory:
         arguments = (
-            *(sys.executable, "-m", "gradclinic", "up", "--listen", "localhost:0", "--metrics-listen", ""),
+            *(sys.executable, "-m", "gradclinic", "up", "--listen", "localhost:0", "--metrics-listen", "off"),
             *("--device", device, "--state-dir", str(Path(directory) / "state")),
         )
         child = Child(Program("up", arguments, READY_PREFIX), Path(directory) / "up.log")

@@ -19,11 +19,12 @@ from gradclinic.up.state import StateDirectory, default_state_dir
 from gradclinic.up.store_server import store_program, store_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradclinic.addresses import Address
 
 READY_PREFIX = "gradclinic is up: "
 _NEEDED = ("redis", "rq", "torch", "grpc_health")
-_REDIS_VARIABLE = "GRADCLINIC_REDIS_URL"
 _DRAIN_SECONDS = "2"  # so that Ctrl-C takes less than 5 s; what is interrupted is taken up by the next `up`
 
 
@@ -80,13 +81,16 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
     socket_path = state.socket_path()
     if stack.start(store_program(state.store_path, socket_path)) is None:
         return False
-    url = store_url(socket_path)
-    api = _api(settings, url, str(settings.listen))
-    ready = stack.start(api, *(_worker(settings, number, url) for number in range(1, settings.workers + 1)))
+    environment = {
+        "GRADCLINIC_REDIS_URL": store_url(socket_path),
+        "GRADCLINIC_BLOB_URL": f"file://{state.artifacts_path}",
+    }
+    api = _api(settings, environment, str(settings.listen))
+    ready = stack.start(api, *(_worker(settings, number, environment) for number in range(1, settings.workers + 1)))
     if ready is None:
         return False
     api_address = ready.pop(api.name).removeprefix(api.ready_prefix).strip()
-    stack.amend(_api(settings, url, api_address))  # a free port that was found once is kept
+    stack.amend(_api(settings, environment, api_address))  # a free port that was found once is kept
     state.write_owner(api_address)
     click.echo(f"{READY_PREFIX}{api_address}")
     for name, line in ready.items():
@@ -98,20 +102,20 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
     return True
 
 
-def _api(settings: UpSettings, store: str, listen: str) -> Program:
+def _api(settings: UpSettings, environment: Mapping[str, str], listen: str) -> Program:
     arguments = (
         *("--listen", listen, "--metrics-listen", str(settings.metrics_listen or "off")),
         *("--drain-delay", "0", "--drain-grace", _DRAIN_SECONDS),
     )
     prefix = "gradclinic API listening on "
-    return Program("api", (*_gradclinic("serve"), *arguments), prefix, environment={_REDIS_VARIABLE: store})
+    return Program("api", (*_gradclinic("serve"), *arguments), prefix, environment=environment)
 
 
-def _worker(settings: UpSettings, number: int, store: str) -> Program:
+def _worker(settings: UpSettings, number: int, environment: Mapping[str, str]) -> Program:
     metrics = "off" if settings.metrics_listen is None else str(_above(settings.metrics_listen, number))
     arguments = ("--device", settings.device, "--metrics-listen", metrics, "--drain", _DRAIN_SECONDS)
     prefix = "gradclinic worker ready"
-    return Program(f"worker-{number}", (*_gradclinic("work"), *arguments), prefix, environment={_REDIS_VARIABLE: store})
+    return Program(f"worker-{number}", (*_gradclinic("work"), *arguments), prefix, environment=environment)
 
 
 def _gradclinic(command: str) -> tuple[str, ...]:

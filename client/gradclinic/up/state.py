@@ -28,12 +28,13 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
         self.store_path = self.path / "store"
+        self.artifacts_path = self.path / "artifacts"
         self._lock: IO[str] | None = None
         self._socket_dir: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         try:
-            for directory in (self.path, self.store_path, self.path / "logs"):
+            for directory in (self.path, self.store_path, self.artifacts_path, self.path / "logs"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.path / "lock").open("a+", encoding="utf-8")
         except OSError as error:

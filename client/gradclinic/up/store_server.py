@@ -11,9 +11,6 @@ from pathlib import Path
 from gradclinic.up.child import Program
 from gradclinic.up.errors import NotInstalled
 
-KEPT_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
-"""For a server that is built on glibc's allocator: it keeps the buffers of one megabyte for the next one."""
-
 _PROBE_TIMEOUT_SECONDS = 0.5
 _ON_PATH = ("valkey-server", "redis-server")
 
@@ -23,9 +20,7 @@ def store_program(directory: Path, socket_path: Path) -> Program:
 
     It writes every change to its append-only file at once and has the disk
     confirm each second: nothing is lost when it is killed, at most a second when
-    the machine dies. It never evicts: a full store refuses instead. What it keeps
-    for the most part is models: it does not try to compress them, nor writes its
-    file anew whenever a few uploads have doubled it.
+    the machine dies. It never evicts: a full store refuses instead.
     """
     settings = {
         "port": "0",
@@ -35,16 +30,12 @@ def store_program(directory: Path, socket_path: Path) -> Program:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        "auto-aof-rewrite-min-size": "1gb",
-        "rdbcompression": "no",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
         "always-show-logo": "no",
     }
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    return Program(
-        "store", (str(server_binary()), *flags), probe=lambda: answers(socket_path), environment=KEPT_BUFFERS
-    )
+    return Program("store", (str(server_binary()), *flags), probe=lambda: answers(socket_path))
 
 
 def store_url(socket_path: Path) -> str:
