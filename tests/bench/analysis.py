@@ -24,7 +24,7 @@ ALLOWED_GROWTH_MIB = 64
 AIMS = {"GPT-2-like": 1.3, "ResNet-50": 1.3, "MLP": 1.5}  # by architecture, of the ratio to a bare run
 THREADS = 1  # several would wait for each other, which counts as CPU time
 WARM_UP_ROUNDS = 2  # TorchScript's executor looks on at first
-ROUNDS = {"GPT-2-like": 3, "ResNet-50": 2, "MLP": 20}
+ROUNDS = {"GPT-2-like": (8, 2), "ResNet-50": (5, 2), "MLP": (40, 10)}  # ours, and those of the peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,9 @@ def measure(*, smoke: bool) -> list[Measured]:
         with tempfile.TemporaryDirectory(prefix="gradclinic-bench-") as scratch:
             folder = Path(scratch)
             save_traced(name, folder, smoke=smoke)
-            warm_up, rounds = (1, 1) if smoke else (WARM_UP_ROUNDS, ROUNDS[name])
-            taken = _child("analysis_rounds", name, str(folder), "--warm-up", str(warm_up), "--rounds", str(rounds))
+            warm_up, (ours, peers) = (1, (1, 1)) if smoke else (WARM_UP_ROUNDS, ROUNDS[name])
+            rounds = ("--warm-up", str(warm_up), "--rounds", str(ours), "--peer-rounds", str(peers))
+            taken = _child("analysis_rounds", name, str(folder), *rounds)
             rows += _times(name, taken["seconds"], taken["load_seconds"])
             rows += _fresh_rows(name, *(_fresh(mode, folder, smoke=smoke) for mode in ("bare", "quick")))
     return rows

@@ -1,6 +1,8 @@
-"""One measuring process: takes turns between a model's bare runs, its `quick` analysis and the peers; prints CPU times.
+"""One measuring process: what is compared takes turns in it; prints CPU times.
 
-Turns within one process, so that a slow minute of the machine slows all of them.
+First the bare TorchScript program and its `quick` analysis, then the model in eager mode and its peers. Turns within
+one process, so that a slow minute of the machine slows both sides of a ratio. What is bare runs twice in each, as in
+training it follows itself: after an analysis it would have to get its memory anew.
 """
 
 from __future__ import annotations
@@ -22,11 +24,10 @@ from bench import analysis_child, models, peers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Turns = list[tuple[str, Callable[[], None]]]  # the order of one round
 
-PEERS = {"hooks", "anomaly"}  # they run what `eager` has warmed up, ten times as slowly
 
-
-def eager(name: str, folder: Path) -> dict[str, Callable[[], None]]:
+def eager(name: str, folder: Path) -> Turns:
     """The model in eager mode: bare, with hand-written hooks, and under torch's own anomaly detection."""
     model = models.eager(name)
     inputs = load_file(folder / "inputs.safetensors")["0"]
@@ -44,7 +45,22 @@ def eager(name: str, folder: Path) -> dict[str, Callable[[], None]]:
         with warnings.catch_warnings(action="ignore"), torch.autograd.detect_anomaly():
             bare()
 
-    return {"eager": bare, "hooks": hooked, "anomaly": anomaly}
+    return [("eager", bare), ("eager", bare), ("hooks", hooked), ("anomaly", anomaly)]
+
+
+def in_turns(runs: Turns, warm_up: int, rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of all runs."""
+    seconds: dict[str, list[float]] = {mode: [] for mode, _ in runs}
+    for number in range(warm_up + rounds):
+        if number == warm_up:
+            gc.collect()
+            gc.freeze()  # as a zygote does before it forks executors
+        for mode, run in runs:
+            started = time.process_time()
+            run()
+            if number >= warm_up:
+                seconds[mode].append(time.process_time() - started)
+    return seconds
 
 
 def main() -> None:
@@ -54,27 +70,16 @@ def main() -> None:
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--warm-up", type=int, required=True)
     arguments.add_argument("--rounds", type=int, required=True)
+    arguments.add_argument("--peer-rounds", type=int, required=True)
     arguments.add_argument("--threads", type=int, required=True)
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     load_seconds: list[float] = []
-    runs = {
-        "bare": analysis_child.bare(options.folder),
-        "quick": analysis_child.quick(options.folder, load_seconds),
-        **eager(options.name, options.folder),
-    }
-    for _ in range(options.warm_up):
-        for mode in set(runs) - PEERS:
-            runs[mode]()
-    load_seconds.clear()
-    gc.collect()
-    gc.freeze()  # as a zygote does before it forks executors
-    seconds: dict[str, list[float]] = {mode: [] for mode in runs}
-    for _ in range(options.rounds):
-        for mode, run in runs.items():
-            started = time.process_time()
-            run()
-            seconds[mode].append(time.process_time() - started)
+    bare, quick = analysis_child.bare(options.folder), analysis_child.quick(options.folder, load_seconds)
+    seconds = in_turns([("bare", bare), ("bare", bare), ("quick", quick)], options.warm_up, options.rounds)
+    # The peers are ten times as slow: fewer rounds, and none to warm up.
+    seconds |= in_turns(eager(options.name, options.folder), 0, options.peer_rounds)
+    load_seconds = load_seconds[options.warm_up :]
     print(json.dumps({"seconds": seconds, "load_seconds": load_seconds}))  # noqa: T201 -- its answer
 
 
