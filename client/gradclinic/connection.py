@@ -86,9 +86,6 @@ def server_error(error: grpc.RpcError, target: str) -> ServerError:
     code = error.code() if isinstance(error, grpc.Call) or hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     message = (error.details() if hasattr(error, "details") else None) or str(code.name)
     kind = BY_CODE.get(code.name, ServerDefect)
-    if code is grpc.StatusCode.UNAVAILABLE:
-        cause = message.rpartition(": ")[2] if message.startswith(_NOT_CONNECTED) else message
-        message = f"no gradclinic service at {target}: {cause}"
     reason, metadata, violations, retry_after_seconds = "", {}, [], None
     for detail in _details(error):
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
@@ -100,6 +97,9 @@ def server_error(error: grpc.RpcError, target: str) -> ServerError:
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
             retry_after_seconds = delay.seconds + delay.nanos / 1e9
+    if code is grpc.StatusCode.UNAVAILABLE and not reason:  # the service itself would have given its reason
+        cause = message.rpartition(": ")[2] if message.startswith(_NOT_CONNECTED) else message
+        message = f"no gradclinic service at {target}: {cause}"
     return kind(
         message,
         code=code.name,

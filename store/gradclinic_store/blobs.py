@@ -5,9 +5,12 @@ Chunks are written once and never changed. A blob is the chunks of one upload; i
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shutil
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from gradclinic_store.errors import StoreUnavailable
+from gradclinic_store.errors import StoreFull, StoreUnavailable
 from gradclinic_store.record import milliseconds
 from gradclinic_store.settings import MEBIBYTE_BYTES
 
@@ -40,7 +43,12 @@ class Blobs(Protocol):
     """What stands before a chunk's name in its Redis key; empty when chunks are not in Redis."""
 
     def write(self, chunks: Mapping[str, Chunk]) -> None:
-        """Store chunks by name, ``BLOB/NAME``."""
+        """Store chunks by name, ``BLOB/NAME``.
+
+        Raises:
+            StoreFull: there is no room for them.
+            StoreUnavailable: they cannot be written now.
+        """
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
         """Return chunks; None for one that is not there."""
@@ -109,6 +117,10 @@ class FilesystemBlobs:
             for name, chunk in chunks.items():
                 self._put(f"{self._root}/{name}", chunk)
         except OSError as error:
+            with contextlib.suppress(StoreUnavailable):  # what there is of them takes room
+                self.discard(tuple(chunks))
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise _disk_full(self._root) from error
             raise StoreUnavailable(f"the blob store takes no bytes: {error}") from error
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
@@ -151,6 +163,14 @@ class FilesystemBlobs:
         except OSError as error:
             raise StoreUnavailable(f"the blob store gives no bytes: {error}") from error
         return content
+
+
+def _disk_full(root: str) -> StoreFull:
+    return StoreFull(
+        "the disk of the blob store is full; its operator has to make room",
+        limit="blob_disk_bytes",
+        limit_value=shutil.disk_usage(root).total,
+    )
 
 
 def _joined(chunk: Chunk) -> Piece:

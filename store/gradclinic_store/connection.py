@@ -142,7 +142,11 @@ class Connection:
         except redis.exceptions.ResponseError as error:
             if "OOM command not allowed" in str(error):
                 raise self._out_of_memory() from error
-            if str(error).startswith(("MISCONF", "LOADING", "BUSY ")):
+            if str(error).startswith("MISCONF"):
+                raise StoreUnavailable(
+                    "Redis takes no writes: it cannot write its own file, is its disk full?"
+                ) from error
+            if str(error).startswith(("LOADING", "BUSY ")):
                 raise StoreUnavailable(f"Redis takes no commands now: {error}") from error
             raise
 
