@@ -28,7 +28,13 @@ def main() -> int:
     options = arguments.parse_args()
     warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # we know, see docs/decisions
     console = Console(width=max(100, Console().width), highlight=False)
-    run = soak(options.jobs, max(25, options.jobs // SAMPLES), options.minutes * 60, options.workers)
+    with console.status(f"0 of {options.jobs:,} diagnoses") as status:
+
+        def tell(jobs: int) -> None:
+            status.update(f"{jobs:,} of {options.jobs:,} diagnoses")
+
+        sample_every = max(25, options.jobs // SAMPLES)
+        run = soak(options.jobs, sample_every, options.minutes * 60, options.workers, tell)
     found = breaches(run)
     console.print(_table(run))
     for breach in found:

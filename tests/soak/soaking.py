@@ -20,7 +20,7 @@ from gradclinic import Client
 from real_stack import RealStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gradclinic import Handle
 
@@ -61,8 +61,14 @@ class Soak:
     balance: dict[str, int] = field(default_factory=dict)  # submitted, completed, in flight
 
 
-def soak(jobs: int, sample_every: int, limit_seconds: float, workers: int = 1) -> Soak:
-    """Run so many jobs, or as many as the time allows."""
+def soak(
+    jobs: int,
+    sample_every: int,
+    limit_seconds: float,
+    workers: int = 1,
+    tell: Callable[[int], None] = lambda _jobs: None,
+) -> Soak:
+    """Run so many jobs, or as many as the time allows; ``tell`` hears after each sample how many are done."""
     run = Soak()
     with private_temporary_directory() as folder, RealStack(serve_options=SERVE_OPTIONS, work_options=OPTIONS) as stack:
         for _ in range(workers):
@@ -75,6 +81,7 @@ def soak(jobs: int, sample_every: int, limit_seconds: float, workers: int = 1) -
                 done = _run_jobs(client, run, sample_every, began + limit_seconds)
                 before = run.samples[-1].jobs if run.samples else 0
                 run.samples.append(_sample(stack, folder, connection, before + done))
+                tell(before + done)
                 if time.monotonic() > began + limit_seconds:
                     break
             run.seconds = time.monotonic() - began
