@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2, flow_pb2
 
 if TYPE_CHECKING:
-    from gradclinic_store import Attempt, Store
+    from gradclinic_store import Attempt, Store, TenantStore
 
 MODEL = b"not really a model"
 QUEUE = "gradclinic:cpu"
@@ -30,7 +30,7 @@ def declaration_of(content: bytes, offset_bytes: int = 0) -> artifact_pb2.Artifa
     )
 
 
-def upload(store: Store, content: bytes, piece_bytes: int = 1024 * 1024) -> artifact_pb2.Artifact:
+def upload(store: Store | TenantStore, content: bytes, piece_bytes: int = 1024 * 1024) -> artifact_pb2.Artifact:
     """Upload bytes in pieces."""
     with store.artifacts.upload(declaration_of(content)) as running:
         for offset in range(0, len(content), piece_bytes):
@@ -39,7 +39,7 @@ def upload(store: Store, content: bytes, piece_bytes: int = 1024 * 1024) -> arti
 
 
 def spec_of(
-    store: Store, run: str = "", labels: dict[str, str] | None = None, seed: int = 0
+    store: Store | TenantStore, run: str = "", labels: dict[str, str] | None = None, seed: int = 0
 ) -> diagnosis_pb2.DiagnosisSpec:
     """Return a spec whose artifacts are stored."""
     return diagnosis_pb2.DiagnosisSpec(model_sha256=upload(store, MODEL).sha256, run=run, labels=labels, seed=seed)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradclinic.aio import AsyncClient, AsyncHandle
     from gradclinic.client import Client, Handle
+    from gradclinic.connection import TlsFiles
     from gradclinic.errors import (
         Aborted,
         BadCall,
@@ -93,6 +94,7 @@ __all__ = [
     "Site",
     "SourceLine",
     "Statistics",
+    "TlsFiles",
     "Unauthenticated",
     "Unobserved",
     "Worker",
@@ -100,7 +102,7 @@ __all__ = [
 ]
 
 # Cheapest first: errors and records need neither grpc nor torch.
-_HOMES = ("errors", "records", "client", "aio")
+_HOMES = ("errors", "records", "connection", "client", "aio")
 
 
 if not TYPE_CHECKING:  # a checker shall find a misspelt name

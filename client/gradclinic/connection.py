@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -19,6 +19,8 @@ DEFAULT_TARGET: Final = "localhost:50051"
 TARGET_VARIABLE: Final = "GRADCLINIC_TARGET"
 TOKEN_VARIABLE: Final = "GRADCLINIC_TOKEN"  # noqa: S105 - its name, not a token
 ROOTS_VARIABLE: Final = "GRADCLINIC_TLS_ROOTS"
+CERTIFICATE_VARIABLE: Final = "GRADCLINIC_TLS_CLIENT_CERTIFICATE"
+KEY_VARIABLE: Final = "GRADCLINIC_TLS_CLIENT_KEY"
 SYSTEM_ROOTS: Final = "system"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 
@@ -41,7 +43,21 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.primary_user_agent", f"gradclinic/{gradclinic.__version__}"),
 )
 
-Tls: TypeAlias = bool | str | os.PathLike[str] | grpc.ChannelCredentials
+
+class TlsFiles(NamedTuple):
+    """PEM files of an encrypted connection."""
+
+    roots: str | os.PathLike[str] | None = None  # whom to trust; None or `system`: the roots that gRPC ships
+    certificate: str | os.PathLike[str] | None = None  # the client's own chain, for a service that asks for one
+    private_key: str | os.PathLike[str] | None = None  # of that certificate
+
+    @classmethod
+    def from_environment(cls) -> TlsFiles:
+        """What GRADCLINIC_TLS_ROOTS, GRADCLINIC_TLS_CLIENT_CERTIFICATE and GRADCLINIC_TLS_CLIENT_KEY say."""
+        return cls(*(os.environ.get(name) or None for name in (ROOTS_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE)))
+
+
+Tls: TypeAlias = bool | str | os.PathLike[str] | TlsFiles | grpc.ChannelCredentials
 
 
 def resolved_target(target: str | None) -> str:
@@ -56,23 +72,39 @@ def credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
     """Channel credentials; None: no encryption.
 
     ``tls`` is True (the roots that gRPC ships), the path of a PEM file with
-    root certificates, ready credentials (mutual TLS), False (plain text), or
-    None: what GRADCLINIC_TLS_ROOTS says, a path or `system`; else plain text.
+    root certificates, `TlsFiles` (mutual TLS), ready credentials, False (plain
+    text), or None: what the environment says, else plain text.
+
+    Raises:
+        BadCall: a file cannot be read, or a certificate comes without its key.
     """
     if tls is None:
-        roots = os.environ.get(ROOTS_VARIABLE)
-        tls = True if roots == SYSTEM_ROOTS else roots or False
+        tls = TlsFiles.from_environment()
+        if not any(tls):
+            return None
     if tls is False:
         return None
     if tls is True:
-        return grpc.ssl_channel_credentials()
+        tls = TlsFiles()
     if isinstance(tls, (str, os.PathLike)):
-        try:
-            pem = Path(tls).read_bytes()
-        except OSError as error:
-            raise BadCall(f"tls: cannot read root certificates from {os.fspath(tls)!r}: {error.strerror}") from error
-        return grpc.ssl_channel_credentials(pem)
-    return tls
+        tls = TlsFiles(tls)
+    if not isinstance(tls, TlsFiles):
+        return tls
+    if (tls.certificate is None) != (tls.private_key is None):
+        raise BadCall("tls: a client certificate and its private key go together; name both files")
+    roots = None if tls.roots == SYSTEM_ROOTS else _pem(tls.roots, "root certificates")
+    return grpc.ssl_channel_credentials(
+        roots, _pem(tls.private_key, "the client's private key"), _pem(tls.certificate, "the client's certificate")
+    )
+
+
+def _pem(file: str | os.PathLike[str] | None, what: str) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise BadCall(f"tls: cannot read {what} from {os.fspath(file)!r}: {error.strerror}") from error
 
 
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:

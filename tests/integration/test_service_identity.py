@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import uuid
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ from gradclinic.v1 import artifact_pb2, diagnosis_pb2, server_pb2, server_pb2_gr
 from gradclinic_service.credentials import new_token
 from gradclinic_service.identity import Role
 from gradclinic_service.settings import TransportSecurity
+from real_stack import GRADCLINIC, clean_environment
+from store_cases import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -331,6 +334,35 @@ async def test_tls_with_client_certificates(redis_url: str, tmp_path: Path) -> N
         async with grpc.aio.secure_channel(address, unknown) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await info_stub(channel).GetServerInfo(INFO, timeout=2)
+
+
+async def test_the_command_shows_a_client_certificate(redis_url: str, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    file = tmp_path / "tokens"
+    file.write_text("trainer red submit certificate:localhost\n")
+    security = TransportSecurity(certificate, key, client_authority=certificate)
+    environment = {"GRADCLINIC_TLS_ROOTS": f"{tmp_path}/certificate.pem"}
+    with_key = ("--tls-client-certificate", f"{tmp_path}/certificate.pem", "--tls-client-key", f"{tmp_path}/key.pem")
+    async with running_api(redis_url, security=security, token_file=file) as api:
+        created = api.store.of("red").diagnoses.create(spec_of(api.store.of("red")))[0]
+        listing = ("list", "--server", f"localhost:{api.address.port}", "--json")
+        done = await asyncio.to_thread(run_command, *listing, *with_key, environment=environment)
+        assert [created.id] == [each["id"] for each in json.loads(done.stdout)["diagnoses"]], done.stderr
+        done = await asyncio.to_thread(run_command, *listing, environment=environment)
+        assert 3 == done.returncode
+        done = await asyncio.to_thread(run_command, *listing, *with_key[:2], environment=environment)
+        assert "a client certificate and its private key go together" in done.stderr
+
+
+def run_command(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(GRADCLINIC), *arguments],
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def info_stub(channel: grpc.aio.Channel) -> server_pb2_grpc.ServerServiceAsyncStub:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from gradclinic.wire import UploadListener
 
-    Command = TypeVar("Command", bound=Callable[..., Any])
+    Command = Callable[..., Any]
 
 _OPTIONS = (
     click.option(
@@ -34,6 +36,20 @@ _OPTIONS = (
         help="Encrypt, trusting the root certificates in this PEM file; 'system' for public ones.",
     ),
     click.option(
+        "--tls-client-certificate",
+        metavar="FILE",
+        envvar=connection.CERTIFICATE_VARIABLE,
+        show_envvar=True,
+        help="Your own certificate (PEM), where the service asks for one.",
+    ),
+    click.option(
+        "--tls-client-key",
+        metavar="FILE",
+        envvar=connection.KEY_VARIABLE,
+        show_envvar=True,
+        help="The private key of that certificate (PEM).",
+    ),
+    click.option(
         "--token",
         metavar="TOKEN",
         envvar=connection.TOKEN_VARIABLE,
@@ -43,14 +59,35 @@ _OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service, as the options name it."""
+
+    server: str
+    tls: connection.Tls = False
+    token: str | None = None
+
+    def connect(self, on_upload: UploadListener | None = None) -> Client:
+        """The client that the options ask for."""
+        return Client(self.server, tls=self.tls, token=self.token, on_upload=on_upload)
+
+
 def connecting(command: Command) -> Command:
-    """Adds the options; the command gets them as ``server``, ``tls_roots`` and ``token``."""
+    """Adds the options; the command gets them as one ``service``."""
+
+    @functools.wraps(command)
+    def with_service(
+        *,
+        server: str,
+        tls_roots: str | None,
+        tls_client_certificate: str | None,
+        tls_client_key: str | None,
+        token: str | None,
+        **values: Any,
+    ) -> Any:
+        files = connection.TlsFiles(tls_roots or None, tls_client_certificate or None, tls_client_key or None)
+        return command(service=Service(server, files if any(files) else False, token), **values)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def connect(server: str, tls_roots: str | None, token: str | None, on_upload: UploadListener | None = None) -> Client:
-    """The client that the options ask for."""
-    tls: connection.Tls = True if tls_roots == connection.SYSTEM_ROOTS else tls_roots or False
-    return Client(server, tls=tls, token=token, on_upload=on_upload)
+        with_service = option(with_service)
+    return with_service

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
-from gradclinic.cli.connecting import connect, connecting
+from gradclinic.cli.connecting import connecting
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.errors import DiagnosisFailed, NoResult, ResultNotReady
 from gradclinic.submission import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -16,6 +16,7 @@ from gradclinic.submission import HIGHEST_PRIORITY, LOWEST_PRIORITY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gradclinic.cli.connecting import Service
     from gradclinic.client import Handle
     from gradclinic.records import Diagnosis
     from gradclinic.submission import RequestOptions
@@ -105,9 +106,7 @@ def diagnose(  # noqa: PLR0913 - one per option
     as_json: bool,
     fail_on: str | None,
     page: Path | None,
-    server: str,
-    tls_roots: str | None,
-    token: str | None,
+    service: Service,
     **options: Any,
 ) -> int:
     """Diagnose the TorchScript file MODEL with one batch of inputs."""
@@ -118,7 +117,7 @@ def diagnose(  # noqa: PLR0913 - one per option
         asked["optimizer"] = {"name": optimizer, **optimizer_options}
     with (
         ProgressDisplay(quiet=quiet) as display,
-        connect(server, tls_roots, token, display.uploading) as client,
+        service.connect(display.uploading) as client,
     ):
         handle = client.submit(model, inputs, **asked)
         display.accepted(handle.id)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gradclinic import figures
 from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
-from gradclinic.cli.connecting import connect, connecting
+from gradclinic.cli.connecting import connecting
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.cli.report import show as print_content
 from gradclinic.plain_text import safe
@@ -20,6 +20,7 @@ from gradclinic.plain_text import safe
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gradclinic.cli.connecting import Service
     from gradclinic.records import Diagnosis, Page
 
 _STATES = ["queued", "running", "succeeded", "failed", "cancelled", "expired"]
@@ -32,18 +33,16 @@ _VERDICTS = ["healthy", "warning", "critical"]
 @html_option
 @fail_on_option
 @connecting
-def show(  # noqa: PLR0913 - one per option
+def show(
     *,
     id: str,  # noqa: A002 - the contract's own word
     as_json: bool,
     fail_on: str | None,
     page: Path | None,
-    server: str,
-    tls_roots: str | None,
-    token: str | None,
+    service: Service,
 ) -> int:
     """Show the diagnosis ID, finished or not."""
-    with connect(server, tls_roots, token) as client:
+    with service.connect() as client:
         diagnosis = client.get(id)
     return answer(diagnosis, as_json=as_json, fail_on=fail_on, page=page)
 
@@ -62,12 +61,10 @@ def watch(  # noqa: PLR0913 - one per option
     as_json: bool,
     fail_on: str | None,
     page: Path | None,
-    server: str,
-    tls_roots: str | None,
-    token: str | None,
+    service: Service,
 ) -> int:
     """Follow the diagnosis ID until it is finished, then show it."""
-    with connect(server, tls_roots, token) as client, ProgressDisplay() as display:
+    with service.connect() as client, ProgressDisplay() as display:
         for event in client.watch(id, timeout=wait):
             display.changed(event)
         diagnosis = event.diagnosis or client.get(id)
@@ -78,9 +75,9 @@ def watch(  # noqa: PLR0913 - one per option
 @click.argument("id")
 @json_option
 @connecting
-def cancel(*, id: str, as_json: bool, server: str, tls_roots: str | None, token: str | None) -> None:  # noqa: A002
+def cancel(*, id: str, as_json: bool, service: Service) -> None:  # noqa: A002
     """Cancel the diagnosis ID; a finished one is left as it is."""
-    with connect(server, tls_roots, token) as client:
+    with service.connect() as client:
         diagnosis = client.cancel(id)
     if as_json:
         click.echo(json.dumps(diagnosis.to_dict(), indent=2, allow_nan=False))
@@ -91,9 +88,9 @@ def cancel(*, id: str, as_json: bool, server: str, tls_roots: str | None, token:
 @click.command()
 @click.argument("id")
 @connecting
-def delete(*, id: str, server: str, tls_roots: str | None, token: str | None) -> None:  # noqa: A002
+def delete(*, id: str, service: Service) -> None:  # noqa: A002
     """Delete the finished diagnosis ID."""
-    with connect(server, tls_roots, token) as client:
+    with service.connect() as client:
         client.delete(id)
     click.echo(f"deleted diagnosis {safe(id)}")
 
@@ -116,13 +113,11 @@ def list_(  # noqa: PLR0913 - one per option
     limit: int,
     page_token: str,
     as_json: bool,
-    server: str,
-    tls_roots: str | None,
-    token: str | None,
+    service: Service,
 ) -> None:
     """List diagnoses, newest first."""
     wanted = {key: value for key, _, value in (label.partition("=") for label in labels)}
-    with connect(server, tls_roots, token) as client:
+    with service.connect() as client:
         page = client.list(run=run, labels=wanted, state=state, verdict=verdict, page_size=limit, page_token=page_token)
     if as_json:
         click.echo(json.dumps(page.to_dict(), indent=2, allow_nan=False))

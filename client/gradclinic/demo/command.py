@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from gradclinic.cli.connecting import connect
+from gradclinic.cli.connecting import Service
 from gradclinic.cli.exit_codes import FINDINGS, FINE
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.cli.report import report, show
@@ -63,7 +63,7 @@ def _diagnosed(case: Case, server: str) -> Diagnosis:
     with (
         torch.random.fork_rng(),
         ProgressDisplay() as display,
-        connect(server, None, None, display.uploading) as client,
+        Service(server).connect(display.uploading) as client,
     ):
         torch.manual_seed(SEED)
         with display.busy("building the model and turning it into TorchScript"):
