@@ -8,7 +8,6 @@ eager mode beside its peers. Turns within one process, so that a slow minute of 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import tempfile
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from bench import analysis_child, models, peers
+from gradclinic_worker.process import collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,7 @@ def warmed_up(name: str) -> None:
         models.save_traced(name, Path(scratch), smoke=True)
         analysis_child.quick(Path(scratch), [])()
         analysis_child.bare(Path(scratch))()
-    gc.collect()
-    gc.freeze()
+    collector.settle()
 
 
 def in_a_fork(work: Callable[[], Any]) -> Any:

@@ -17,22 +17,24 @@ from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_worker import rules
 from gradclinic_worker.analysis import measure as measure_model
 from gradclinic_worker.engine import program
+from gradclinic_worker.process import collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SMALL, LARGE = 2_000, 10_000  # operations
-REPEATS = 3
+REPEATS, JUDGEMENTS = 3, 10
 
 
 def measure(*, smoke: bool) -> list[Measured]:
     """Residual stacks of tiny layers, so that there is nothing but structure."""
     small, large = (50, 100) if smoke else (SMALL, LARGE)
+    collector.settle()  # as a zygote does before it forks executors
     with tempfile.TemporaryDirectory(prefix="gradclinic-bench-") as scratch:
         saved = save_deep(Path(scratch) / "small", operations=small)
         prepare_seconds, sites = _prepare(saved, repeats=1 if smoke else REPEATS)
         large_seconds, large_sites = _prepare(save_deep(Path(scratch) / "large", operations=large), repeats=1)
-        judge_seconds = _judge(saved, repeats=1 if smoke else REPEATS)
+        judge_seconds = _judge(saved, repeats=1 if smoke else JUDGEMENTS)
     return [
         Measured(
             bench="graph",

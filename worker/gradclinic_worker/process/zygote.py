@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ import torch
 
 from gradclinic_worker.cage import prctl, sandbox
 from gradclinic_worker.engine import vetting_policy
-from gradclinic_worker.process import executor, huge_pages, lease, pipe, reports
+from gradclinic_worker.process import collector, executor, huge_pages, lease, pipe, reports
 from gradclinic_worker.process.lease import ExitNotice, Grant
 
 if TYPE_CHECKING:
@@ -89,8 +88,7 @@ class Zygote:
         vetting_policy.enforce(vetting_policy.OperatorPolicy(allowed, denied))
         executor.warm_up(self._analyse)
         sandbox.prepare()
-        gc.collect()
-        gc.freeze()  # what is here now stays shared with the executors
+        collector.settle()
         huge_pages.collapse()
         self._fork_spares()
         while not self._stopped:
