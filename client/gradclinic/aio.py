@@ -48,8 +48,9 @@ class AsyncClient:
 
         Args:
             target: HOST:PORT; default: GRADCLINIC_TARGET, else localhost:50051.
-            tls: True (public roots), a PEM file with root certificates, gRPC channel credentials, or False (plain
-                text); default: GRADCLINIC_TLS_ROOTS, else plain text.
+            tls: True (public roots), a PEM file with root certificates, `TlsFiles` where the service asks for a
+                client certificate, gRPC channel credentials, or False (plain text); default: what
+                GRADCLINIC_TLS_ROOTS, _CLIENT_CERTIFICATE and _CLIENT_KEY name, else plain text.
             token: sent as bearer token with every call; default: GRADCLINIC_TOKEN, else none is sent.
             timeout: seconds that one call may take, retries included; uploads get more by their size.
             on_upload: called as (name, sent bytes, total bytes) while an artifact is sent.

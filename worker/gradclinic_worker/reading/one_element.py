@@ -22,6 +22,7 @@ _REDUCTIONS = frozenset(
         *("frobenius_norm", "logsumexp", "nansum", "nanmean"),
     )
 )
+_BUILT_IN = _SOFTMAXES | {f"aten::{name}" for name in ("layer_norm", "rms_norm", "group_norm", "instance_norm")}
 # What may stand between the statistic and its use: it keeps every element apart.
 _PASSING = frozenset(
     f"aten::{name}"
@@ -40,7 +41,7 @@ def normalises_one_element(paths: Paths, site: Site) -> str:
         return _by_hand(paths, site)
     if op == "aten::scaled_dot_product_attention":
         return "one key" if _keys(paths, site) == 1 else ""
-    return _built_in(site, op, shape)
+    return _built_in(site, op, shape) if op in _BUILT_IN else ""
 
 
 def _built_in(site: Site, op: str, shape: tuple[int, ...]) -> str:

@@ -176,7 +176,7 @@ class Paths:
             for reader in self.readers(site)
             if reader.index not in seen and reader.requires_grad and self.reaches_loss(reader)
         ]
-        return max(readers, key=gradient_norm, default=None)
+        return max(readers, key=gradient_norm) if len(readers) > 1 else next(iter(readers), None)
 
     def _frontier(self, parameter: Parameter, ends: Mapping[int, set[int]]) -> list[Site]:
         found: set[int] = set().union(*(ends.get(site.index, ()) for site in self.first_readers(parameter)))

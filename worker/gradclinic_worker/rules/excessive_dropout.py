@@ -59,7 +59,10 @@ def check(measurements: Measurements) -> Iterator[Finding]:
 
 def dropped(site: Site) -> float:
     """The share that it drops in this run; 0 for what is no dropout, or is switched off."""
-    probability, flag = ("p", "train") if plain(site.op) in DROPOUTS else WITHIN.get(plain(site.op), ("", ""))
+    op = plain(site.op)
+    if op not in DROPOUTS and op not in WITHIN:
+        return 0.0
+    probability, flag = ("p", "train") if op in DROPOUTS else WITHIN[op]
     value = site.constants.get(probability)
     is_on = not flag or site.constants.get(flag) is True
     return float(value) if is_on and isinstance(value, (int, float)) else 0.0

@@ -80,8 +80,10 @@ def _operands(site: Site) -> list[int | str]:
 
 
 def _is_accident(paths: Paths, operands: list[int | str], one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    if one == other or math.prod(one) != math.prod(other):
+        return False
     together = broadcast(one, other)
-    if together is None or math.prod(one) != math.prod(other) or math.prod(together) <= math.prod(one):
+    if together is None or math.prod(together) <= math.prod(one):
         return False
     sites = [paths.sites.get(each) if isinstance(each, int) else None for each in operands]
     placed = any(site is not None and plain(site.op) in PLACING for site in sites)
