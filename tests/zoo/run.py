@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
@@ -234,7 +236,8 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # tracing and old modules of torch say a lot about the models, nothing about us
     torch.set_num_threads(1)
-    outcomes = [run(case, arguments.depth) for case in chosen(arguments)]
+    shown = track(chosen(arguments), "diagnosing the zoo", console=Console(stderr=True), transient=True)
+    outcomes = [run(case, arguments.depth) for case in shown]
     show(outcomes)
     parts = {
         "all": outcomes,
