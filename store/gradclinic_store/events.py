@@ -65,7 +65,8 @@ class Followers:
         try:
             yield client
         finally:
-            await client.aclose()
+            # Shielded: who is cancelled while it closes would leave connections open.
+            await asyncio.shield(client.aclose())
 
     def _client(self) -> redis.asyncio.Redis:
         return redis.asyncio.Redis.from_url(
