@@ -14,7 +14,7 @@ from gradclinic.addresses import Address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Command = Callable[..., None]
+    Command = Callable[..., Any]
     Kind = dict[str, Any]
 
 _UNIT_BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}

@@ -6,10 +6,9 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gradclinic import connection
 from gradclinic.client import Client
+from gradclinic.command_options import option, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,44 +17,33 @@ if TYPE_CHECKING:
 
     Command = Callable[..., Any]
 
-_OPTIONS = (
-    click.option(
+FILE: dict[str, Any] = {"metavar": "FILE"}
+TOKEN: dict[str, Any] = {"metavar": "TOKEN"}
+
+OPTIONS = (
+    option(
         "--server",
-        metavar="HOST:PORT",
-        envvar=connection.TARGET_VARIABLE,
-        show_envvar=True,
-        default=connection.DEFAULT_TARGET,
-        show_default=True,
-        help="Where the service listens.",
+        {"metavar": "HOST:PORT"},
+        connection.DEFAULT_TARGET,
+        "Where the service listens.",
+        connection.TARGET_VARIABLE,
     ),
-    click.option(
+    option(
         "--tls-roots",
-        metavar="FILE",
-        envvar=connection.ROOTS_VARIABLE,
-        show_envvar=True,
-        help="Encrypt, trusting the root certificates in this PEM file; 'system' for public ones.",
+        FILE,
+        None,
+        "Encrypt, trusting the root certificates in this PEM file; 'system' for public ones.",
+        connection.ROOTS_VARIABLE,
     ),
-    click.option(
+    option(
         "--tls-client-certificate",
-        metavar="FILE",
-        envvar=connection.CERTIFICATE_VARIABLE,
-        show_envvar=True,
-        help="Your own certificate (PEM), where the service asks for one.",
+        FILE,
+        None,
+        "Your own certificate (PEM), where the service asks for one.",
+        connection.CERTIFICATE_VARIABLE,
     ),
-    click.option(
-        "--tls-client-key",
-        metavar="FILE",
-        envvar=connection.KEY_VARIABLE,
-        show_envvar=True,
-        help="The private key of that certificate (PEM).",
-    ),
-    click.option(
-        "--token",
-        metavar="TOKEN",
-        envvar=connection.TOKEN_VARIABLE,
-        show_envvar=True,
-        help="Token for the service; better kept in the variable.",
-    ),
+    option("--tls-client-key", FILE, None, "The private key of that certificate (PEM).", connection.KEY_VARIABLE),
+    option("--token", TOKEN, None, "Token for the service; better kept in the variable.", connection.TOKEN_VARIABLE),
 )
 
 
@@ -75,6 +63,7 @@ class Service:
 def connecting(command: Command) -> Command:
     """Adds the options; the command gets them as one ``service``."""
 
+    @with_options(OPTIONS)
     @functools.wraps(command)
     def with_service(
         *,
@@ -88,6 +77,4 @@ def connecting(command: Command) -> Command:
         files = connection.TlsFiles(tls_roots or None, tls_client_certificate or None, tls_client_key or None)
         return command(service=Service(server, files if any(files) else False, token), **values)
 
-    for option in reversed(_OPTIONS):
-        with_service = option(with_service)
     return with_service
