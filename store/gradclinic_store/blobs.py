@@ -119,7 +119,7 @@ class FilesystemBlobs:
         except OSError as error:
             with contextlib.suppress(StoreUnavailable):  # what there is of them takes room
                 self.discard(tuple(chunks))
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if self._local and error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise _disk_full(self._root) from error
             raise StoreUnavailable(f"the blob store takes no bytes: {error}") from error
 
