@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 
 COLLECT_AFTER_OBJECTS = 50_000
-"""By default 700: a model of 2,000 operations makes so many records, all of which are needed, that a twentieth of its
-analysis went into looking for garbage among them."""
+"""By default 700. An executor makes records of thousands of operations and needs them to its end: there is hardly any
+garbage among them to be found."""
 
 
 def settle() -> None:
