@@ -7,7 +7,7 @@ SYSTEM_READY := $(VENV)/.ready-system
 PROTO_VENV := build/proto-venv
 PROTO_READY := $(PROTO_VENV)/.ready
 BUF := build/node/node_modules/.bin/buf
-CODE := client store service worker tests tools
+CODE := client store service worker engine tests tools
 PYTEST := $(PY) -m pytest
 ARGS ?=
 

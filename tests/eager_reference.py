@@ -14,17 +14,18 @@ from safetensors.torch import save_file
 
 from gradclinic.tensors import is_numbers
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.observe import criterion
+from gradclinic_engine.rules import judge
+from gradclinic_engine.torchscript import probe
 from gradclinic_worker import analysis, report
-from gradclinic_worker.engine import criterion, probe
-from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.rules import judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
 
-    from gradclinic_worker.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Measurements, Site
     from observed_models import Form
 
 Files: TypeAlias = "dict[executor_pb2.Attachment.ValueType, str]"

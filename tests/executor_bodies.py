@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
 from gradclinic_worker.process import zygote_process
 
 if TYPE_CHECKING:

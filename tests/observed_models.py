@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.judging.finding import Finding, Severity
+from gradclinic_engine.rules import judge
 from gradclinic_worker import analysis
-from gradclinic_worker.judging.finding import Finding, Severity
-from gradclinic_worker.rules import judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import nn
 
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_engine.measurements import Measurements
 
 Form = Literal["script", "trace"]
 FORMS: tuple[Form, Form] = ("script", "trace")

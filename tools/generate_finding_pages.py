@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from gradclinic_worker.judging.finding import Symptom
-from gradclinic_worker.rules import RULES
+from gradclinic_engine.judging.finding import Symptom
+from gradclinic_engine.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "docs" / "findings"
-NOTE = "<!-- Generated from worker/gradclinic_worker/rules by `make pages`; do not edit. -->"
+NOTE = "<!-- Generated from engine/gradclinic_engine/rules by `make pages`; do not edit. -->"
 
 
 def pages() -> dict[str, str]:

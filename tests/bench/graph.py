@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from bench.measured import Measured
 from bench.models import Saved, save_deep
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import rules
+from gradclinic_engine import rules
+from gradclinic_engine.torchscript import program
 from gradclinic_worker.analysis import measure as measure_model
-from gradclinic_worker.engine import program
 from gradclinic_worker.process import collector
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.measured import Measured
 from bench.models import save_heavy
-from gradclinic_worker.engine import archive
+from gradclinic_engine.torchscript import archive
 
 FULL_SIZE_BYTES, SMOKE_SIZE_BYTES = 1 << 30, 1 << 24
 MIB_BYTES = 1 << 20

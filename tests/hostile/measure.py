@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
+from gradclinic_engine.torchscript import archive
 from gradclinic_worker.analysis import analyse
 from gradclinic_worker.cage import sandbox
-from gradclinic_worker.engine import archive
 from gradclinic_worker.process import executor
 from hostile.hostile_archives import saved
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker.engine import archive, vetting_code, vetting_policy
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.torchscript import archive, vetting_code, vetting_policy
 from hostile.hostile_archives import Plain, rewritten, saved, with_code
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from gradclinic_worker.process import zygote_process
 def be_zygote() -> None:
     """Serve executors whose engine loads whatever it gets."""
     settings = zygote_process.read_settings()
+    from gradclinic_engine.torchscript import archive  # noqa: PLC0415 - only the zygote loads torch
     from gradclinic_worker.analysis import analyse  # noqa: PLC0415 - the same
-    from gradclinic_worker.engine import archive  # noqa: PLC0415 - needs torch, which a worker's main process must not load
 
     archive.vet = lambda path, *, field: None  # noqa: ARG005 - the names of the arguments count
     archive._vet_graph = lambda graph, field: None  # noqa: ARG005, SLF001 - it is what is taken away

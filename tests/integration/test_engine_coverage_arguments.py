@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  # everybody's name for it
 
 from eager_reference import Request, compared, diagnosed, measured, only, sites, unobserved
-from gradclinic_worker.measurements import GradientStatus
+from gradclinic_engine.measurements import GradientStatus
 from observed_models import FORMS, Form
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils import rnn
 from torch.nn.utils.parametrizations import weight_norm
 
 from eager_reference import Request, compared, measured, only, sites, unobserved
-from gradclinic_worker.measurements import GradientStatus
+from gradclinic_engine.measurements import GradientStatus
 
 
 def x_of(*shape: int) -> torch.Tensor:

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from eager_reference import Request, measured, only, sites
-from gradclinic_worker import report, rules
-from gradclinic_worker.engine.observe_meter import MAX_SAMPLED_CALLS
-from gradclinic_worker.engine.program_source import is_users
-from gradclinic_worker.judging import judgement
-from gradclinic_worker.judging.finding import Finding, Severity
-from gradclinic_worker.measurements import Measurements
+from gradclinic_engine import rules
+from gradclinic_engine.judging import judgement
+from gradclinic_engine.judging.finding import Finding, Severity
+from gradclinic_engine.measurements import Measurements
+from gradclinic_engine.observe.observe_meter import MAX_SAMPLED_CALLS
+from gradclinic_engine.torchscript.program_source import is_users
+from gradclinic_worker import report
 
 
 def x_of(*shape: int) -> torch.Tensor:

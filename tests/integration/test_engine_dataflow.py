@@ -10,16 +10,17 @@ from torch import nn
 from torch.nn import functional
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker.engine import observe, probe, program
-from gradclinic_worker.engine.criterion import Criterion, build
-from gradclinic_worker.engine.observe_run import Subject
-from gradclinic_worker.errors import AnalysisError
-from gradclinic_worker.measurements import GradientStatus
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.observe import observe
+from gradclinic_engine.observe.criterion import Criterion, build
+from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.torchscript import probe, program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gradclinic_worker.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Measurements, Site
 
 
 def observed(model: nn.Module, path: Path, *arguments: object, output: str = "") -> Measurements:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradclinic_worker.engine import executor_alike, executor_trial
+from gradclinic_engine.observe import executor_alike, executor_trial
 from observed_models import FORMS, Form, observed
 
 if TYPE_CHECKING:

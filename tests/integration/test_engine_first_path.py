@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.torchscript import probe
 from gradclinic_worker import analysis
-from gradclinic_worker.engine import probe
-from gradclinic_worker.measurements import GradientStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_engine.measurements import Measurements
 
 
 class Mlp(torch.nn.Module):

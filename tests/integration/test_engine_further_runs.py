@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.measurements import ExecutorDifference, GradientStatus, NormFit
 from gradclinic_worker import analysis
-from gradclinic_worker.measurements import ExecutorDifference, GradientStatus, NormFit
 from observed_models import FORMS, Form, alarms, observed
 
 CLASSES = torch.arange(8) % 3

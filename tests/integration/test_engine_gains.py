@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from gradclinic_engine.rules import judge
 from gradclinic_worker.report import report
-from gradclinic_worker.rules import judge
 from observed_models import FORMS, Form, observed
 
 if TYPE_CHECKING:
     from gradclinic.v1 import flow_pb2
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_engine.measurements import Measurements
 
 WIDTH = 16
 

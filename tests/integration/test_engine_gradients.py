@@ -12,15 +12,16 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gradclinic_worker.engine import observe, probe, program
-from gradclinic_worker.engine.criterion import Criterion
-from gradclinic_worker.engine.observe_run import Subject
+from gradclinic_engine.observe import observe
+from gradclinic_engine.observe.criterion import Criterion
+from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.torchscript import probe, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_engine.measurements import Measurements
 
 
 class Watch(TorchFunctionMode):

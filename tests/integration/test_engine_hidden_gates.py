@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  # everybody's name for it
 
 from eager_reference import Request, measured, sites
-from gradclinic_worker.engine import hidden_gates
+from gradclinic_engine.observe import hidden_gates
 from observed_models import FORMS, Form
 
 

@@ -10,15 +10,16 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradclinic_worker.engine import observe, observe_table, program
-from gradclinic_worker.engine.criterion import Criterion
-from gradclinic_worker.engine.observe_run import Subject
+from gradclinic_engine.observe import observe, observe_table
+from gradclinic_engine.observe.criterion import Criterion
+from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.torchscript import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gradclinic_worker.measurements import Measurements, Statistics
+    from gradclinic_engine.measurements import Measurements, Statistics
 
 # Operators whose result, or its size, only the device knows: the program stands still until it is there.
 WAITING = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "unique_dim", "_unique2")

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.judging.finding import Severity
+from gradclinic_engine.rules import judge
 from gradclinic_worker import analysis
-from gradclinic_worker.judging.finding import Severity
-from gradclinic_worker.rules import judge
 from observed_models import FORMS, Form, alarms, observed
 
 if TYPE_CHECKING:

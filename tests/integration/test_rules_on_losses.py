@@ -11,8 +11,8 @@ from torch import nn
 
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic.v1 import executor_pb2, finding_pb2
+from gradclinic_engine.errors import AnalysisError
 from gradclinic_worker import analysis
-from gradclinic_worker.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_worker.engine import archive
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.torchscript import archive
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic.v1 import executor_pb2
-from gradclinic_worker.engine import criterion
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.observe import criterion
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], requires_grad=True)

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradclinic_worker.engine import statistics
-from gradclinic_worker.engine.statistics import Gauge
+from gradclinic_engine.observe import statistics
+from gradclinic_engine.observe.statistics import Gauge
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 SPECIAL = (0.0, -0.0, math.nan, math.inf, -math.inf, 1e-40, 1e-30, -1e-38, 3e38, -3e38, 65504.0, 1.0)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_worker.engine import feed
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.observe import feed
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_worker.engine import misfit
+from gradclinic_engine.observe import misfit
 
 
 def raised(model: nn.Module, inputs: torch.Tensor) -> str:

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from gradclinic.v1 import finding_pb2, flow_pb2
-from gradclinic_worker.judging.finding import Severity
-from gradclinic_worker.judging.judgement import Bug, Judgement
-from gradclinic_worker.judging.judgement import judge as judge_with
-from gradclinic_worker.judging.rule import Rule
-from gradclinic_worker.judging.tiny_run import TinyRun, statistics
-from gradclinic_worker.measurements import Measurements, SourceLine
+from gradclinic_engine.judging.finding import Severity
+from gradclinic_engine.judging.judgement import Bug, Judgement
+from gradclinic_engine.judging.judgement import judge as judge_with
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun, statistics
+from gradclinic_engine.measurements import Measurements, SourceLine
+from gradclinic_engine.rules import RULES, detached_graph, judge
 from gradclinic_worker.report import MAX_RESULT_BYTES, report
-from gradclinic_worker.rules import RULES, detached_graph, judge
 
 
 def sick() -> Measurements:

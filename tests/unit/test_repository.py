@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("client", "store", "service", "worker")
+ROOMS = ("client", "store", "service", "worker", "engine")
 MAX_LINES = 500
 
 
@@ -39,7 +39,7 @@ def imported_by(statement: str) -> set[str]:
         ("import gradclinic_service.command, gradclinic_service.server", {"torch", "gradclinic_worker"}),
         ("import gradclinic_store.store", {"torch", "grpc"}),
         ("import gradclinic_worker.analysis", {"grpc", "gradclinic_service", "rq", "redis"}),
-        ("import gradclinic_worker.rules", {"torch", "grpc"}),
+        ("import gradclinic_engine.rules", {"torch", "grpc"}),
         ("import gradclinic_worker.job", {"torch", "grpc"}),
     ],
 )

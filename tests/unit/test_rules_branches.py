@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradclinic_worker.judging.tiny_run import TinyRun
-from gradclinic_worker.reading.paths import Paths
-from gradclinic_worker.reading.unused_branches import branches
-from gradclinic_worker.rules import judge
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.reading.unused_branches import branches
+from gradclinic_engine.rules import judge
 
 
 def test_layers_that_underflow_to_zero_are_affected_too() -> None:

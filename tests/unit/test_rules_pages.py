@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.rules import RULES
 from gradclinic_worker.explain import explain
-from gradclinic_worker.judging.rule import Rule
-from gradclinic_worker.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ["What it means", "Why it happens", "How it is measured", "Example", "What to do"]

@@ -1,11 +1,11 @@
 """The shared reasoning over the flow graph, on small programs whose answer can be seen."""
 
-from gradclinic_worker.judging.tiny_run import TinyRun
-from gradclinic_worker.measurements import Parameter
-from gradclinic_worker.reading.depth_profile import depth_profile
-from gradclinic_worker.reading.module_tree import common_module, whole_modules
-from gradclinic_worker.reading.paths import Paths
-from gradclinic_worker.reading.severed_paths import Means, severed_paths, without_way
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.measurements import Parameter
+from gradclinic_engine.reading.depth_profile import depth_profile
+from gradclinic_engine.reading.module_tree import common_module, whole_modules
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.reading.severed_paths import Means, severed_paths, without_way
 
 
 def parameter(paths: Paths, name: str) -> Parameter:

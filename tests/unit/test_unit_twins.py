@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from gradclinic_worker.engine.attention_softness import QUERIES_PER_SLICE, softness
-from gradclinic_worker.engine.unit_twins import twin_shares, with_equal_weights
+from gradclinic_engine.observe.attention_softness import QUERIES_PER_SLICE, softness
+from gradclinic_engine.observe.unit_twins import twin_shares, with_equal_weights
 
 
 def test_only_parameters_with_equal_units_are_watched() -> None:

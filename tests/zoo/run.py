@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic.v1 import executor_pb2, finding_pb2
+from gradclinic_engine.errors import AnalysisError
 from gradclinic_worker import analysis
-from gradclinic_worker.errors import AnalysisError
 from zoo import cases, truth
 from zoo.case import CASES, Built, Case
 

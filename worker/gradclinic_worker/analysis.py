@@ -11,14 +11,16 @@ import torch
 
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker import report, rules
-from gradclinic_worker.engine import archive, criterion, feed, further_runs, observe, program, randomness
-from gradclinic_worker.engine.observe_run import Subject
+from gradclinic_engine import rules
+from gradclinic_engine.observe import criterion, feed, further_runs, observe, randomness
+from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.torchscript import archive, program
+from gradclinic_worker import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gradclinic_worker.measurements import Measurements
+    from gradclinic_engine.measurements import Measurements
 
 Entered: TypeAlias = "Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]"
 NANOSECONDS_PER_SECOND = 1_000_000_000

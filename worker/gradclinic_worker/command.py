@@ -24,9 +24,9 @@ from gradclinic.command_options import (
     reading,
     with_options,
 )
+from gradclinic_engine.torchscript.vetting_policy import parse_names
 from gradclinic_store.settings import StoreSettings
 from gradclinic_worker.cage.sandbox import SandboxLevel
-from gradclinic_worker.engine.vetting_policy import parse_names
 from gradclinic_worker.process.main_process import MainProcess, StartRefused
 from gradclinic_worker.settings import (
     AUTO_MEMORY_SHARE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradclinic_worker.rules import RULES
+from gradclinic_engine.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

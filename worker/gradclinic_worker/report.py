@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import diagnosis_pb2, finding_pb2, flow_pb2
-from gradclinic_worker.judging.finding import Finding, Severity
-from gradclinic_worker.measurements import GradientStatus
-from gradclinic_worker.reading.paths import Paths
+from gradclinic_engine.judging.finding import Finding, Severity
+from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
-    from gradclinic_worker import measurements as plain
-    from gradclinic_worker.judging.finding import Evidence, Location
-    from gradclinic_worker.judging.judgement import Judgement
+    from gradclinic_engine import measurements as plain
+    from gradclinic_engine.judging.finding import Evidence, Location
+    from gradclinic_engine.judging.judgement import Judgement
 
 MAX_RESULT_BYTES = 3_670_016  # 3.5 MiB: with its envelope below the 4 MiB that a message may have
 MAX_TEXT_CHARACTERS = 2_000

@@ -12,10 +12,10 @@ import torch
 from google.protobuf.message import DecodeError
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.observe import randomness
+from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 from gradclinic_worker.cage import sandbox
-from gradclinic_worker.engine import randomness
-from gradclinic_worker.engine.memory_errors import says_out_of_memory
-from gradclinic_worker.errors import AnalysisError
 from gradclinic_worker.process import pipe, rehearsal
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_worker.engine import randomness
-from gradclinic_worker.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.observe import randomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.torchscript import vetting_policy
 from gradclinic_worker.cage import prctl, sandbox
-from gradclinic_worker.engine import vetting_policy
 from gradclinic_worker.process import collector, executor, huge_pages, lease, pipe, reports
 from gradclinic_worker.process.lease import ExitNotice, Grant
 

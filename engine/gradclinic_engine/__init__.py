@@ -1,0 +1,1 @@
+"""The diagnosis engine: a model, a batch and a loss in, findings out."""

@@ -1,0 +1,37 @@
+"""What a rule is: a code of the catalogue, its page, its cases, and the function that finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradclinic_engine.judging.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gradclinic_engine.judging.finding import Location, Severity, Symptom
+    from gradclinic_engine.measurements import Measurements
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; it sees plain measurements only and keeps no state."""
+
+    code: str  # stable: clients, alerts and dashboards match on it
+    symptom: Symptom
+    page: str  # the user's documentation; the first line is a summary
+    check: Callable[[Measurements], Iterable[Finding]]
+    healthy: Callable[[], Iterable[Measurements]]  # runs in which it must find nothing above INFO
+    sick: Callable[[], Iterable[Measurements]]  # runs in which it must find something
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the page."""
+        return self.page.strip().splitlines()[0]
+
+    def finding(
+        self, severity: Severity, location: Location, explanation: str, remedies: tuple[str, ...], **more: Any
+    ) -> Finding:
+        """A finding of this rule; ``more`` are further fields of `Finding`."""
+        return Finding(self.code, self.symptom, severity, location, explanation, remedies, **more)

@@ -1,0 +1,1 @@
+"""One run of a program under observation: forward, loss and backward, and what was measured."""

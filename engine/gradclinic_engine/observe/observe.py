@@ -1,0 +1,278 @@
+"""Runs an instrumented program once, forward and backward, and turns what the probes saw into Measurements."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_engine.errors import AnalysisError, RaisedError
+from gradclinic_engine.observe import (
+    gradient_peaks,
+    input_variation,
+    misfit,
+    norm_fit,
+    observe_table,
+    randomness,
+    statistics,
+    unit_twins,
+)
+from gradclinic_engine.observe.observe_recorder import Recorder
+from gradclinic_engine.observe.observe_run import Run
+from gradclinic_engine.observe.statistics import Gauge
+from gradclinic_engine.reading import raised_errors
+from gradclinic_engine.reading.batch_dimension import batch_size_of
+from gradclinic_engine.torchscript import probe
+from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gradclinic_engine.measurements import Measurements, Variation
+    from gradclinic_engine.observe.observe_run import Subject
+
+# Operands of at most this many sites are looked up in a second run.
+MAX_EXAMINED_SITES = 8
+# Buffers larger than this together are not restored between two runs, so there is no second run.
+MAX_RESTORED_BYTES = 256 * 2**20
+
+
+def observe(
+    subject: Subject,
+    *,
+    entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None] = lambda _stage, _progress: None,
+) -> Measurements:
+    """Runs a program forward, its loss, and backward, with probes on.
+
+    A healthy program runs once. Where something non-finite was seen it runs a
+    second time with the same seed to find the operands that did it.
+
+    Raises:
+        AnalysisError: FORWARD_ERROR when the model raises, LOSS_ERROR when the loss does, and what they raise is
+            no diagnosis by itself; OUT_OF_MEMORY.
+    """
+    device = next((tensor.device for tensor in subject.inputs.values()), torch.device("cpu"))
+    variation = input_variation.variations(subject.inputs)
+    seen, distinct = _distinct_samples(subject, variation)
+    buffers = _snapshot(subject)
+    run = _run(subject, entered, is_immediate=device.type != "cuda")
+    observe_table.settle_gauges(run)
+    if buffers is not None and observe_table.is_sick(run):
+        if not run.recorder.is_immediate:
+            _restore(buffers)
+            run = _run(subject, entered, is_immediate=True)
+        if examined := observe_table.first_to_fail(run, MAX_EXAMINED_SITES):
+            _restore(buffers)
+            run = _run(subject, entered, is_immediate=True, kept_operands=examined)
+    found = observe_table.measurements(subject, run)
+    channels = {i: each.channels for i, each in enumerate(run.recorder.tallies) if each.channels is not None}
+    found = norm_fit.with_fits(found, channels, subject.program.parameters)
+    inputs = tuple(replace(each, variation=variation.get(each.name)) for each in found.inputs)
+    found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
+    if run.raised is not None and raised_errors.recognise(found.with_loss or found) is None:
+        raise run.raised
+    if buffers is not None and (steep := gradient_peaks.wanted(found)):
+        _restore(buffers)
+        found = gradient_peaks.with_peaks(found, _peaks(subject, steep))
+    return found
+
+
+def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
+    """Runs once more, to find where the gradients of a few sites are largest."""
+    peaks = gradient_peaks.Peaks(wanted)
+    randomness.seed(subject.seed)
+    try:
+        with _modes_restored(), probe.listening(peaks):
+            _backward(subject.criterion(_forward(subject)))
+    finally:
+        for parameter in subject.program.parameters.values():
+            parameter.grad = None
+    return peaks
+
+
+def _distinct_samples(subject: Subject, variation: dict[str, Variation]) -> tuple[int, int]:
+    """How many samples were compared, and how many of them are different; of a lone input that is known already."""
+    compared = _one_per_sample(subject)
+    names = [name for name, tensor in subject.inputs.items() if any(tensor is each for each in compared)]
+    if len(names) == 1 and names[0] in variation:
+        return variation[names[0]].samples, variation[names[0]].distinct_samples
+    return input_variation.distinct_samples(compared)
+
+
+def _one_per_sample(subject: Subject) -> list[torch.Tensor]:
+    """The inputs that have one entry for each sample of the batch."""
+    inputs = list(subject.inputs.values())
+    targets = list(subject.criterion.targets.values())
+    size = batch_size_of([tensor.shape for tensor in inputs], [tensor.shape for tensor in targets])
+    return [tensor for tensor in inputs if tensor.dim() and tensor.shape[0] == size]
+
+
+def _run(
+    subject: Subject,
+    entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None],
+    *,
+    is_immediate: bool,
+    kept_operands: frozenset[int] = frozenset(),
+) -> Run:
+    randomness.seed(subject.seed)
+    lasting = observe_table.lasting_tensors(subject)
+    recorder = Recorder(subject.program, lasting.items(), is_immediate=is_immediate, kept_operands=kept_operands)
+    run = Run(recorder, {}, {})
+    for atom, tensor in lasting.items():
+        run.lasting[atom] = _gauge(tensor, is_immediate=is_immediate)
+        if run.lasting[atom].nonfinite:
+            recorder.declare_nonfinite(atom)
+    for name, tensor in subject.criterion.targets.items():
+        run.targets[name] = _gauge(tensor, is_immediate=is_immediate)
+    with _parameter_gradients(subject, run), _modes_restored(), probe.listening(recorder):
+        entered(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.2)
+        try:
+            loss = _loss(subject, run)
+        except RaisedError as error:
+            run.raised = error
+            return run
+        run.loss, run.loss_requires_grad = float(loss.detach().item()), loss.requires_grad
+        entered(diagnosis_pb2.DIAGNOSIS_STAGE_BACKWARD, 0.5)
+        if loss.requires_grad:
+            run.backward_error = _backward(loss)
+    return run
+
+
+def _loss(subject: Subject, run: Run) -> torch.Tensor:
+    """Forward and the loss, shape ``[]``."""
+    output = _forward(subject)
+    read = subject.criterion.read(output)
+    run.outputs = observe_table.sites_of(subject.program, output, read)
+    run.call = subject.criterion.call(read)
+    loss = subject.criterion(output)
+    if run.call is not None:
+        run.call.has_returned()
+    return loss
+
+
+def _forward(subject: Subject) -> object:
+    program = subject.program
+    try:
+        # The plain interpreter: nothing is fused away, each operation is run as it was written.
+        run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
+        output: object = run(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001
+    except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+        if says_out_of_memory(error):
+            raise out_of_memory(error) from error
+        said, trace = split_trace(str(error))
+        failure = misfit.forward_error(said, trace, subject.inputs, program.parameters.values())
+        raise RaisedError(failure, said) from error
+    return output
+
+
+def _backward(loss: torch.Tensor) -> str:
+    """Runs the backward pass; what it raised, or ""."""
+    try:
+        loss.backward()
+    except (torch.jit.Error, RuntimeError, NotImplementedError) as error:
+        if says_out_of_memory(error):
+            raise out_of_memory(error) from error
+        return str(error).strip()
+    return ""
+
+
+def out_of_memory(error: BaseException) -> AnalysisError:
+    """The failure for that."""
+    message, trace = split_trace(str(error))
+    return AnalysisError(
+        diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY,
+        f"The run needed more memory than there is: {message} Send fewer samples.",
+        trace=trace,
+    )
+
+
+def split_trace(text: str) -> tuple[str, str]:
+    """The last line of what TorchScript raised, which is the error itself, and the whole with its trace."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    marker = "Traceback of TorchScript"
+    if not any(marker in line for line in lines):
+        return text.strip(), ""
+    start = max(i for i, line in enumerate(lines) if "<--- HERE" in line or marker in line)
+    said = next((i for i in range(start, len(lines)) if _names_error(lines[i])), len(lines) - 1)
+    return " ".join(line.strip() for line in lines[said:]), text.strip()
+
+
+def _names_error(line: str) -> bool:
+    name, colon, _ = line.partition(":")
+    return bool(colon) and not line.startswith(" ") and name.replace(".", "").replace("_", "").isalnum()
+
+
+@contextmanager
+def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
+    """Measures each parameter's gradient when it is complete, and drops it at once."""
+    handles = []
+    trainable = {name: each for name, each in subject.program.parameters.items() if each.requires_grad}
+    alike = unit_twins.with_equal_weights(trainable)
+
+    def measured(name: str) -> Callable[[torch.Tensor], None]:
+        def on_gradient(parameter: torch.Tensor) -> None:
+            gradient = parameter.grad
+            if gradient is not None:
+                run.gradients[name] = _gauge(gradient, is_immediate=run.recorder.is_immediate)
+                if name in alike:
+                    run.twins[name] = unit_twins.twin_shares(parameter, gradient)
+                parameter.grad = None
+
+        return on_gradient
+
+    try:
+        for name, parameter in subject.program.parameters.items():
+            parameter.grad = None
+            if parameter.requires_grad:
+                handles.append(parameter.register_post_accumulate_grad_hook(measured(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in subject.program.parameters.values():
+            parameter.grad = None
+
+
+@contextmanager
+def _modes_restored() -> Iterator[None]:
+    """A program that raises inside no_grad leaves the mode behind."""
+    before = torch.is_grad_enabled()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_grad_enabled(before)
+
+
+def _gauge(tensor: torch.Tensor, *, is_immediate: bool) -> Gauge:
+    """Statistics of one tensor that is there as a whole."""
+    gauge = Gauge()
+    missing = 0
+    if tensor.layout is not torch.strided:
+        values = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
+        missing, tensor = tensor.numel() - values.numel(), values
+    if is_immediate:
+        gauge.add(statistics.measure(tensor, sample=gauge.samples))
+    else:
+        gauge.rows.append(statistics.measure_on_device(tensor, sample=gauge.samples))
+    if missing > 0:
+        gauge.add((float(missing), 0.0, float(missing), 0.0, 0.0, 0.0, 0.0))
+    return gauge
+
+
+def _snapshot(subject: Subject) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+    """Copies of what a run may change: buffers and inputs; None when they are too large to keep."""
+    changing = [*subject.program.module.buffers(), *subject.inputs.values()]
+    if sum(tensor.numel() * tensor.element_size() for tensor in changing) > MAX_RESTORED_BYTES:
+        return None
+    return [(tensor, tensor.detach().clone()) for tensor in changing]
+
+
+def _restore(copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    with torch.no_grad():
+        for tensor, copy in copies:
+            if tensor.shape == copy.shape:
+                tensor.copy_(copy)

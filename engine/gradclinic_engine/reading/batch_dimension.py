@@ -1,0 +1,117 @@
+"""Which dimension of each value counts the samples of the batch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.reading.loss_reading import shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
+
+_SWAPPING = frozenset({"aten::transpose", "aten::swapaxes", "aten::swapdims"})
+_TURNING = frozenset({"aten::t", "aten::numpy_T", "aten::mT"})
+_RESHAPING = frozenset(
+    f"aten::{name}" for name in ("view", "reshape", "flatten", "unflatten", "_reshape_alias", "expand")
+)
+_REDUCING = frozenset(
+    f"aten::{name}"
+    for name in ("sum", "mean", "max", "min", "amax", "amin", "argmax", "norm", "logsumexp", "std", "var")
+)
+_ADDING = frozenset({"aten::unsqueeze", "aten::stack"})
+_REMOVING = frozenset({"aten::select", "aten::squeeze"})
+
+
+def batch_size(measurements: Measurements) -> int:
+    """How many samples the batch has; 0 where that is not clear."""
+    return batch_size_of([each.shape for each in measurements.inputs], [each.shape for each in measurements.target])
+
+
+def batch_size_of(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> int:
+    """The same from the shapes of what was sent."""
+    sizes = Counter(shape[0] for shape in inputs if shape)
+    target = next((shape[0] for shape in targets if shape), 0)
+    if target and any(target in shape for shape in inputs):
+        return target
+    return sizes.most_common(1)[0][0] if sizes else 0
+
+
+def batch_dimensions(paths: Paths) -> dict[int, int]:
+    """The batch dimension of each site that has one, by its index."""
+    return paths.once(_batch_dimensions)
+
+
+def _batch_dimensions(paths: Paths) -> dict[int, int]:
+    size = batch_size(paths.measurements)
+    known: dict[int | str, int] = {}
+    for each in paths.measurements.inputs:
+        if size in each.shape:
+            known[f"input:{each.name}"] = each.shape.index(size)
+    found: dict[int, int] = {}
+    for site in paths.in_order:
+        dimension = _of(paths, site, known, size)
+        if dimension is not None:
+            known[site.index] = found[site.index] = dimension
+    return found
+
+
+def _of(paths: Paths, site: Site, known: dict[int | str, int], size: int) -> int | None:
+    sources = [atom for argument in site.arguments for atom in argument]
+    source = next((atom for atom in sources if atom in known), None)
+    before = shape_of(paths, source) if source is not None else None
+    if source is None or before is None:
+        return None
+    dimension = _moved(site, known[source], before)
+    fits = dimension is not None and 0 <= dimension < len(site.shape) and site.shape[dimension] == size
+    return dimension if fits else None
+
+
+def _moved(site: Site, at: int, before: tuple[int, ...]) -> int | None:
+    """Where a dimension is after an operation."""
+    op, rank, after = plain(site.op), len(before), site.shape
+    if op in _SWAPPING or op in _TURNING or op == "aten::permute":
+        order = _order(site, rank)
+        return order.index(at) if at in order else None
+    if op in _RESHAPING:
+        kept = math.prod(before[:at])
+        return next((i for i in range(len(after)) if math.prod(after[:i]) == kept and after[i] == before[at]), None)
+    if op in _ADDING:
+        new = _dimension(site, "dim", rank + 1)
+        return None if new is None else at + (new <= at)
+    if op in _REMOVING | _REDUCING and len(after) < rank:
+        gone = _dimensions(site, rank)
+        return None if at in gone else at - sum(each < at for each in gone)
+    return at
+
+
+def _order(site: Site, rank: int) -> list[int]:
+    """Which dimension stands at each place after a transposition or permutation; empty where that is not known."""
+    order = list(range(rank))
+    dims = site.constants.get("dims")
+    if isinstance(dims, (tuple, list)):
+        return [each % rank for each in dims]
+    pair = [_dimension(site, name, rank) for name in ("dim0", "dim1", "axis0", "axis1") if name in site.constants]
+    one, other = pair if len(pair) == 2 else ((rank - 2, rank - 1) if plain(site.op) in _TURNING else (None, None))  # noqa: PLR2004 - two swap
+    if one is None or other is None or rank < 2:  # noqa: PLR2004 - two swap
+        return order if rank == 1 else []
+    order[one], order[other] = order[other], order[one]
+    return order
+
+
+def _dimension(site: Site, name: str, rank: int) -> int | None:
+    value = site.constants.get(name)
+    return value % rank if isinstance(value, int) and rank else None
+
+
+def _dimensions(site: Site, rank: int) -> list[int]:
+    """The dimensions that a reduction takes away: all where none is named."""
+    value = site.constants.get("dim")
+    if isinstance(value, int):
+        return [value % rank]
+    return [each % rank for each in value] if isinstance(value, (tuple, list)) else list(range(rank))

@@ -1,0 +1,308 @@
+"""The ways between the parameters and the loss of one run: where gradient flows, is cut off or gets lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from gradclinic_engine.graph.op_kinds import SHAPE_ONLY, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gradclinic_engine.measurements import GradientStatus, Measurements, Parameter, Site, Statistics
+
+_Found = TypeVar("_Found")
+
+
+class Paths:
+    """The flow graph of one run: its sites that ran, and who reads whose value.
+
+    A site that only reads a value's shape, such as ``zeros_like``, does not count as its reader.
+    """
+
+    def __init__(self, measurements: Measurements) -> None:
+        known = _graph(measurements)
+        self.measurements = measurements
+        self.sites = known.sites
+        self.lasting = known.lasting
+        self.outputs = known.outputs
+        self._known = known
+
+    @property
+    def in_order(self) -> Sequence[Site]:
+        """The sites in the order in which they ran."""
+        return self._known.in_order
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """All of them, by name."""
+        return self._known.parameters
+
+    @property
+    def weights(self) -> Mapping[str, Parameter]:
+        """Those of two and more dimensions, by name."""
+        return self._known.weights
+
+    def with_status(self, status: GradientStatus) -> Sequence[Parameter]:
+        """The parameters of whose gradient this became, in the program's order."""
+        return self._known.by_status.get(status, ())
+
+    def base(self, atom: int | str) -> int | str:
+        """What a value is a view of (itself if it is none): a site, or `parameter:NAME` and the like."""
+        seen: set[int] = set()
+        while isinstance(atom, int) and atom in self.sites and self.sites[atom].is_view and atom not in seen:
+            seen.add(atom)
+            site = self.sites[atom]
+            held = site.arguments[0] if site.arguments else site.operands
+            atom = next(iter(held), atom)
+        return atom
+
+    def operands(self, site: Site) -> list[Site]:
+        """The sites that ran and whose values ``site`` depends on directly."""
+        return self._known.operands.get(site.index, [])
+
+    def readers(self, site: Site) -> list[Site]:
+        """The sites that ran and whose values depend directly on that of ``site``."""
+        return self._known.readers.get(site.index, [])
+
+    def once(self, compute: Callable[[Paths], _Found]) -> _Found:
+        """What a function says about this run; it is asked once, whoever wants to know."""
+        if compute not in self._known.answers:
+            self._known.answers[compute] = compute(self)
+        return cast("_Found", self._known.answers[compute])
+
+    def first_readers(self, parameter: Parameter) -> list[Site]:
+        """The sites that ran and read ``parameter`` itself."""
+        return [
+            self.sites[index]
+            for index in parameter.read_by
+            if index in self.sites and plain(self.sites[index].op) not in SHAPE_ONLY
+        ]
+
+    def reaches_loss(self, site: Site) -> bool:
+        """Whether the loss depends on the value of ``site``, differentiably or not."""
+        return site.index in self._known.to_loss
+
+    def upstream(self, *sites: Site) -> frozenset[int]:
+        """Indices of ``sites`` and of all that their values depend on."""
+        return _reach((site.index for site in sites), self._known.operands)
+
+    def downstream(self, *sites: Site) -> frozenset[int]:
+        """Indices of ``sites`` and of all whose values depend on theirs."""
+        return _reach((site.index for site in sites), self._known.readers)
+
+    def cuts(self, parameter: Parameter) -> list[Site]:
+        """The first op on each way from ``parameter`` to the loss whose result does not require a gradient."""
+        return self._frontier(parameter, self.once(_cuts))
+
+    def blocks(self, parameter: Parameter) -> list[Site]:
+        """The first op on each way from ``parameter`` at which a non-zero gradient arrives that it does not hand on."""
+        return self._frontier(parameter, self.once(_blocks))
+
+    def parameters_before(self, site: Site, status: GradientStatus) -> tuple[str, ...]:
+        """Names of the parameters of this ``status`` whose value that of ``site`` depends on."""
+        return tuple(each.name for each in self.with_status(status) if each.name in site.reached_by)
+
+    def feeding_parameters(self, site: Site) -> tuple[str, ...]:
+        """Names of the parameters of the layer (or layers) right before ``site``."""
+        names: list[str] = []
+        waiting = [site]
+        seen: set[int] = set()
+        while waiting:
+            current = waiting.pop()
+            if current.index in seen:
+                continue
+            seen.add(current.index)
+            names.extend(name for name in current.parameters if name not in names)
+            if not any(operand.parameters for operand in self.operands(current)) and current.parameters:
+                continue
+            waiting.extend(operand for operand in self.operands(current) if not current.parameters or operand.is_view)
+        return tuple(names)
+
+    def parameters_only_through(self, site: Site) -> tuple[str, ...]:
+        """Names of the trainable parameters all of whose ways to the loss lead through ``site``."""
+        around = _reach((i for i in self.outputs if i != site.index), self._known.operands, without=site.index)
+        beside = {name for index in around for name in self.sites[index].parameters if self.sites[index].requires_grad}
+        return tuple(
+            parameter.name
+            for parameter in self.measurements.parameters
+            if parameter.requires_grad and parameter.name in site.reached_by and parameter.name not in beside
+        )
+
+    def toward_loss(self, site: Site) -> list[Site]:
+        """The way from ``site`` to the loss along which most of its gradient comes, ``site`` first."""
+        ways = self._known.ways
+        way: list[Site] = []
+        at: Site | None = site
+        passed: set[int] = set()
+        while at is not None and at.index not in ways:
+            if at.index in passed:
+                return self._toward_loss_in_loops(site)
+            passed.add(at.index)
+            way.append(at)
+            at = self.onward(at)
+        new = len(way)
+        if at is not None:
+            known, place = ways[at.index]
+            way += known[place:]
+        ways.update((each.index, (way, place)) for place, each in enumerate(way[:new]))
+        return way
+
+    def _toward_loss_in_loops(self, site: Site) -> list[Site]:
+        way = [site]
+        seen = {site.index}
+        while way[-1].index not in self.outputs:
+            onward = self.onward(way[-1])
+            if onward is not None and onward.index in seen:  # round a loop
+                onward = self._strongest(way[-1], seen)
+            if onward is None:
+                break
+            way.append(onward)
+            seen.add(onward.index)
+        return way
+
+    def onward(self, site: Site) -> Site | None:
+        """The reader from which most of a site's gradient comes; None at the loss."""
+        if site.index in self.outputs:
+            return None
+        if site.index not in self._known.onward:
+            self._known.onward[site.index] = self._strongest(site, {site.index})
+        return self._known.onward[site.index]
+
+    def _strongest(self, site: Site, seen: set[int]) -> Site | None:
+        readers = [
+            reader
+            for reader in self.readers(site)
+            if reader.index not in seen and reader.requires_grad and self.reaches_loss(reader)
+        ]
+        return max(readers, key=gradient_norm) if len(readers) > 1 else next(iter(readers), None)
+
+    def _frontier(self, parameter: Parameter, ends: Mapping[int, set[int]]) -> list[Site]:
+        found: set[int] = set().union(*(ends.get(site.index, ()) for site in self.first_readers(parameter)))
+        return [self.sites[index] for index in sorted(found)]
+
+
+def _cuts(paths: Paths) -> dict[int, set[int]]:
+    return _ends(paths, lambda site: site.requires_grad)
+
+
+def _blocks(paths: Paths) -> dict[int, set[int]]:
+    return _ends(paths, lambda site: site.gradient is None or is_all_zero(site))
+
+
+def _ends(paths: Paths, passes: Callable[[Site], bool]) -> dict[int, set[int]]:
+    """For each site the first ones on its ways to the loss, itself included, that let nothing pass."""
+    passing = {index for index, site in paths.sites.items() if passes(site)}
+    found: dict[int, set[int]] = {}
+    for end, site in paths.sites.items():
+        if end in passing or not paths.reaches_loss(site):
+            continue
+        found.setdefault(end, set()).add(end)
+        waiting = paths.operands(site)[:]
+        while waiting:
+            before = waiting.pop()
+            if before.index in passing and end not in (known := found.setdefault(before.index, set())):
+                known.add(end)
+                waiting += paths.operands(before)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Graph:
+    """What all `Paths` of one run share.
+
+    Attributes:
+        sites: Those that ran, by index.
+        in_order: The same in the order of their first calls.
+        operands: Of each of them; readers likewise.
+        to_loss: Those on which the loss depends.
+        onward: The strongest reader of a site, as far as somebody asked.
+        ways: Likewise the way to the loss that a site is on, and its place there.
+        answers: Of functions that were asked about this run.
+    """
+
+    measurements: Measurements
+    sites: dict[int, Site]
+    in_order: Sequence[Site]
+    lasting: dict[str, Statistics]
+    outputs: frozenset[int]
+    parameters: dict[str, Parameter]
+    weights: dict[str, Parameter]
+    by_status: dict[GradientStatus, list[Parameter]]
+    operands: dict[int, list[Site]]
+    readers: dict[int, list[Site]]
+    to_loss: frozenset[int]
+    onward: dict[int, Site | None] = field(default_factory=dict)
+    ways: dict[int, tuple[list[Site], int]] = field(default_factory=dict)
+    answers: dict[object, object] = field(default_factory=dict)
+
+
+# Each rule looks at the same run, or at the same with its loss module: their graphs are built once.
+_latest: list[_Graph] = []
+
+
+def _graph(measurements: Measurements) -> _Graph:
+    for known in _latest:
+        if known.measurements is measurements:
+            return known
+    sites = {site.index: site for site in measurements.sites if site.calls}
+    operands: dict[int, list[Site]] = {}
+    readers: dict[int, list[Site]] = {}
+    for site in sites.values():
+        if plain(site.op) in SHAPE_ONLY:
+            continue
+        operands[site.index] = [sites[i] for i in site.operands if i in sites and i != site.index]
+        for operand in operands[site.index]:
+            readers.setdefault(operand.index, []).append(site)
+    outputs = frozenset(index for index in measurements.loss.outputs if index in sites)
+    by_status: dict[GradientStatus, list[Parameter]] = {}
+    for parameter in measurements.parameters:
+        by_status.setdefault(parameter.status, []).append(parameter)
+    known = _Graph(
+        measurements,
+        sites,
+        sorted(sites.values(), key=lambda site: site.first_call_order),
+        _lasting(measurements),
+        outputs,
+        {parameter.name: parameter for parameter in measurements.parameters},
+        {parameter.name: parameter for parameter in measurements.parameters if len(parameter.shape) > 1},
+        by_status,
+        operands,
+        readers,
+        _reach(outputs, operands),
+    )
+    _latest[:] = [known, *_latest[:1]]
+    return known
+
+
+def _reach(start: Iterable[int], onward: Mapping[int, list[Site]], *, without: int | None = None) -> frozenset[int]:
+    """The indices that one gets to, those of the start included, never through one of them."""
+    seen: set[int] = set()
+    waiting = list(start)
+    while waiting:
+        index = waiting.pop()
+        if index not in seen:
+            seen.add(index)
+            waiting += [site.index for site in onward.get(index, ()) if site.index != without]
+    return frozenset(seen)
+
+
+def _lasting(measurements: Measurements) -> dict[str, Statistics]:
+    """Statistics of what is there before the run, under the names that `Site.arguments` has for it."""
+    found = {f"parameter:{parameter.name}": parameter.weight for parameter in measurements.parameters}
+    found |= {f"buffer:{tensor.name}": tensor.statistics for tensor in measurements.buffers}
+    return found | {f"input:{tensor.name}": tensor.statistics for tensor in measurements.inputs}
+
+
+def is_all_zero(site: Site) -> bool:
+    """Whether a gradient arrives at ``site`` and all of it is exactly zero."""
+    return site.gradient is not None and site.gradient.count > 0 and site.gradient.zeros == site.gradient.count
+
+
+def gradient_norm(site: Site) -> float:
+    """L2 norm of the gradient that arrives at ``site``; 0 where none does.
+
+    A norm, not a mean: a gradient that is spread over a larger tensor has not become weaker.
+    """
+    return site.gradient.rms * site.gradient.count**0.5 if site.gradient else 0.0

@@ -1,0 +1,107 @@
+"""A dropout layer removes nearly everything that passes it.
+
+## What it means
+With p = 0.95 one value in twenty is left, multiplied by twenty. Each step sees another small, noisy piece of the
+layer, and the gradient is mostly noise. With p = 1 nothing is left at all: that is `zero-multiplier`.
+
+## Why it happens
+- the argument was meant as the share to keep, as older frameworks have it: `Dropout(0.9)` drops 90 %;
+- a search over hyperparameters, or a percentage (`50`) that was clipped.
+
+## How it is measured
+The probability that the operation was called with, in training mode. WARNING from 0.9 on; common values lie between
+0.05 and 0.6, and 0.8 is used on inputs. The noise it adds to a value is sqrt(p / (1 - p)) times the value: 1 at 0.5,
+3 at 0.9.
+
+## Example
+    nn.Dropout(0.95)       # meant: keep 95 %
+
+## What to do
+`nn.Dropout(0.1)` to `nn.Dropout(0.5)`. If you meant to keep 95 %, write `nn.Dropout(0.05)`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.judging.wording import number, share
+from gradclinic_engine.reading.modes import DROPOUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.judging.finding import Finding
+    from gradclinic_engine.measurements import Measurements, Site
+
+EXCESSIVE = 0.9
+# Layers with a dropout of their own: the names of its probability and of the flag that switches it on.
+WITHIN = {
+    "aten::scaled_dot_product_attention": ("dropout_p", ""),
+    **{f"aten::{name}": ("dropout", "train") for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+}
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each place that drops nearly everything."""
+    seen: set[tuple[str, int]] = set()
+    for site in measurements.sites:
+        probability = dropped(site) if site.calls and not site.output else 0.0
+        place = (site.module, site.source.line if site.source else site.index)
+        if EXCESSIVE <= probability < 1 and place not in seen:
+            seen.add(place)
+            yield _finding(site, probability)
+
+
+def dropped(site: Site) -> float:
+    """The share that it drops in this run; 0 for what is no dropout, or is switched off."""
+    op = plain(site.op)
+    if op not in DROPOUTS and op not in WITHIN:
+        return 0.0
+    probability, flag = ("p", "train") if op in DROPOUTS else WITHIN[op]
+    value = site.constants.get(probability)
+    is_on = not flag or site.constants.get(flag) is True
+    return float(value) if is_on and isinstance(value, (int, float)) else 0.0
+
+
+def _finding(site: Site, probability: float) -> Finding:
+    location = Location.of(site)
+    noise = math.sqrt(probability / (1 - probability))
+    return RULE.finding(
+        Severity.WARNING,
+        location,
+        f"{location} drops {share(probability)} of its values: the noise that this adds is {number(noise)} times as "
+        "large as the values themselves, and so is that of the gradient.",
+        (
+            f"Use a rate of 0.1 to 0.5. If {share(probability)} was meant to be kept, write {1 - probability:.2g}.",
+            "Where so much dropout is wanted, average over several passes.",
+        ),
+        evidence=(Evidence("drop_probability", probability, "1", EXCESSIVE),),
+        sites=(site.index,),
+    )
+
+
+def _run(op: str, **constants: object) -> Measurements:
+    run = TinyRun()
+    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+    dropout = run.op(op, layer, module="drop", constants=constants)
+    return run.finish(run.op("aten::linear", dropout, module="head", weights=["head.weight"]))
+
+
+def _healthy() -> Iterator[Measurements]:
+    yield _run("aten::dropout", p=0.5, train=True)
+    yield _run("aten::dropout", p=0.95, train=False)
+    yield _run("aten::scaled_dot_product_attention", dropout_p=0.1)
+
+
+def _sick() -> Iterator[Measurements]:
+    yield _run("aten::dropout", p=0.9, train=True)
+    yield _run("aten::feature_dropout", p=0.97, train=True)
+    yield _run("aten::scaled_dot_product_attention", dropout_p=0.95)
+
+
+RULE = Rule("excessive-dropout", Symptom.MODE, __doc__, check, _healthy, _sick)

@@ -1,0 +1,122 @@
+"""The archive was traced in eval mode, or frozen: it does not train as the model that it was made from.
+
+## What it means
+A trace records what was done, not why. Traced in eval mode, dropout is gone and BatchNorm uses its running statistics
+for good; calling `train()` on the archive changes nothing. `torch.jit.freeze` goes further: it turns parameters into
+constants, so that nothing is left to train.
+
+## Why it happens
+- `model.eval()` before `torch.jit.trace`, as every tutorial on deployment has it;
+- `torch.jit.freeze` or `torch.jit.optimize_for_inference` on what was to be trained further.
+
+## How it is measured
+A trace whose root module (or all of whose dropout) is in eval mode and whose dropout (p > 0) or BatchNorm operations
+have their flags as constants: WARNING with BatchNorm, INFO where it is dropout alone. No parameters, but layers whose
+weights are constants: CRITICAL. A trace made in training mode in which single BatchNorm layers are frozen is taken as
+meant.
+
+## Example
+    scripted = torch.jit.trace(model.eval(), example)      # then trained
+
+## What to do
+`torch.jit.script(model)`, or `torch.jit.trace(model.train(), example)`; freeze only what is deployed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import CONSTANT
+from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.measurements import SourceLine
+from gradclinic_engine.reading.modes import drops, frozen_layers, traced_in_eval_mode
+from gradclinic_engine.reading.normalization import batch_norms, is_training, running_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.judging.finding import Finding
+    from gradclinic_engine.measurements import Measurements, Site
+
+REMEDIES = (
+    "Script the model instead (`torch.jit.script(model)`): then `train()` and `eval()` keep their meaning.",
+    "Or trace it in training mode: `torch.jit.trace(model.train(), example)`.",
+    "Freeze (`torch.jit.freeze`) only the copy that is deployed.",
+)
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """At most one finding: it is the archive as a whole."""
+    frozen = frozen_layers(measurements)
+    if frozen:
+        yield _frozen(frozen)
+    elif traced_in_eval_mode(measurements):
+        norms = [s for s in batch_norms(measurements) if not is_training(s) and running_statistics(measurements, s)]
+        dropouts = [site for site in measurements.sites if _is_switched_off(site)]
+        if norms or dropouts:
+            yield _baked(norms, dropouts)
+
+
+def _is_switched_off(site: Site) -> bool:
+    return bool(site.calls) and drops(site) and site.constants.get("train") is False
+
+
+def _frozen(layers: list[Site]) -> Finding:
+    return RULE.finding(
+        Severity.CRITICAL,
+        Location(module=""),
+        f"The archive has no parameters: the weights of {len(layers)} layer(s) are constants, as `torch.jit.freeze` "
+        "leaves them. Nothing can be trained.",
+        REMEDIES,
+        evidence=(Evidence("layers_with_constant_weights", len(layers), "layers", 0),),
+        sites=tuple(site.index for site in layers),
+    )
+
+
+def _baked(norms: list[Site], dropouts: list[Site]) -> Finding:
+    baked = sorted([*norms, *dropouts], key=lambda site: site.first_call_order)
+    names = list(dict.fromkeys(f"`{site.module}`" if site.module else site.op for site in baked))
+    first = norms[0] if norms else dropouts[0]
+    return RULE.finding(
+        Severity.WARNING if norms else Severity.INFO,
+        Location(module=first.module, op=first.op, source=first.source),
+        f"This is a trace of a model in eval mode: {listed(names)} keep{'s' if len(names) == 1 else ''} to eval mode "
+        "whatever is called later. "
+        + ("BatchNorm never adapts to the data it is trained on. " if norms else "There is no dropout in training. "),
+        REMEDIES,
+        evidence=(
+            Evidence("batch_norms_in_eval_mode", len(norms), "operations", 0),
+            Evidence("dropouts_switched_off", len(dropouts), "operations", 0),
+        ),
+        affected=tuple(dict.fromkeys(site.module for site in baked if site.module)),
+        sites=tuple(site.index for site in baked),
+    )
+
+
+def _run(*, root_in_eval: bool = True, traced: bool = True) -> Measurements:
+    run = TinyRun()
+    layer = run.op("aten::conv2d", "x", module="conv", weights=["conv.weight"])
+    buffers = (run.buffer("norm.running_mean"), run.buffer("norm.running_var"))
+    norm = run.op("aten::batch_norm", layer, module="norm", buffers=buffers, constants={"training": False})
+    head = run.op("aten::linear", norm, module="head", weights=["head.weight"])
+    for site in (layer, norm, head):
+        run.amend(site, source=SourceLine("model.py", 10 + site, "" if traced else "x = self.norm(x)"))
+    run.evaluation_mode("norm", *([""] if root_in_eval else []))
+    return run.finish(head)
+
+
+def _healthy() -> Iterator[Measurements]:
+    yield _run(root_in_eval=False)  # frozen on purpose
+    yield _run(traced=False)  # a script can be switched
+
+
+def _sick() -> Iterator[Measurements]:
+    yield _run()
+    run = TinyRun()
+    yield run.finish(run.op("aten::linear", "x", run.op(CONSTANT)))
+
+
+RULE = Rule("inference-trace", Symptom.MODE, __doc__, check, _healthy, _sick)

@@ -1,0 +1,95 @@
+"""A parameter or buffer holds NaN or infinity.
+
+## What it means
+The archive was saved after training had already broken: every output that uses the parameter is NaN.
+
+## Why it happens
+- a step with a NaN gradient, or with so large a learning rate that the weights overflowed;
+- BatchNorm's running statistics met a batch with NaN; a buffer was computed as 0 / 0.
+
+## How it is measured
+Every element of every parameter and buffer is looked at. There is no threshold. In buffers that a normalisation keeps
+(running mean and variance) NaN and infinity count; in others NaN, when the loss or a gradient is not finite, and
+infinities above zero then: masks of -inf are commonly kept as buffers. CRITICAL when the loss or a gradient is not
+finite; else WARNING: running statistics are only used in eval mode, and everything is NaN then.
+
+## Example
+    optimizer.step()      # with gradients of NaN: now all weights are NaN
+
+## What to do
+Load the last good checkpoint, and diagnose that one with the batch that broke it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun, statistics
+from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.measurements import Culprit
+from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
+from gradclinic_engine.reading.normalization import BATCH_NORMS
+from gradclinic_engine.reading.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.measurements import Measurements
+
+
+KEEPING_STATISTICS = BATCH_NORMS | {"aten::instance_norm"}
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for all of them together: whatever broke one broke the others."""
+    paths = Paths(measurements)
+    broken = is_broken(paths)
+    counts = {p.name: p.weight.nonfinite for p in measurements.parameters if p.weight.nonfinite}
+    kept = {name for site in measurements.sites if plain(site.op) in KEEPING_STATISTICS for name in site.buffers}
+    for buffer in measurements.buffers:
+        value = buffer.culprit.value if buffer.culprit else 0.0
+        if not math.isfinite(value) and (buffer.name in kept or (broken and value != -math.inf)):
+            counts[buffer.name] = buffer.statistics.nonfinite
+    if not counts:
+        return
+    first = next(iter(counts))
+    readers = (site.index for site in paths.sites.values() if counts.keys() & {*site.parameters, *site.buffers})
+    yield RULE.finding(
+        severity=Severity.CRITICAL if broken else Severity.WARNING,
+        location=Location(parameter=first, module=first.rpartition(".")[0]),
+        explanation=f"{listed(list(counts))} {'holds' if len(counts) == 1 else 'hold'} NaN or infinity "
+        f"({sum(counts.values())} values). Training had broken before this archive was saved.",
+        remedies=(
+            "Load the last checkpoint that is finite, and diagnose that one with the batch that broke it.",
+            "Clip gradients and skip steps whose gradient is not finite.",
+        ),
+        evidence=(Evidence("non_finite_values", sum(counts.values()), "elements", 0),),
+        affected=tuple(dict.fromkeys([*counts, *spoiled(paths)])),
+        sites=tuple(readers),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+    run = TinyRun()  # a causal mask
+    mask = run.buffer("mask", statistics(0.0, nonfinite=28), culprit=Culprit((0, 1), -math.inf))
+    scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    yield run.finish(run.op("aten::add", scores, buffers=(mask,)))
+
+
+def _sick() -> Iterator[Measurements]:
+    run = TinyRun()
+    run.parameter("fc.weight", weight=statistics(nonfinite=3))
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
+    run = TinyRun()
+    kept = run.buffer("norm.running_var", statistics(nonfinite=8), culprit=Culprit((0,), math.inf))
+    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    yield run.finish(run.op("aten::batch_norm", layer, module="norm", buffers=(kept,)))
+
+
+RULE = Rule("non-finite-parameter", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)

@@ -1,0 +1,97 @@
+"""A value computed from parameters is overwritten in place, or never selected, before it reaches the loss.
+
+## What it means
+The parameters were used, but nothing of what they computed is left: their gradient is exactly zero (or None).
+
+## Why it happens
+- `h.zero_()`, `h.copy_(x)`, `h[:, 4:] = x` on an activation instead of on a buffer;
+- a part of a concatenation is never read again; an index or slice is off by one block;
+- `torch.where` or `masked_fill` with a condition that replaces every element.
+
+## How it is measured
+From each parameter whose gradient is exactly zero the ways to the loss are followed to the operation at which a
+gradient arrives that is not handed on: an in-place write, a `where` or `masked_fill`, or a `cat` or `stack`; then the
+write into (or selection from) what it gave is looked up. CRITICAL for writes; WARNING for selections and conditions,
+INFO where those depend on the batch and a module built the same way learns (an expert). There is no threshold.
+
+## Example
+    both = torch.cat([self.left(x), self.right(x)], dim=1)
+    both[:, 4:] = x[:, :4]                # what `right` computed is gone
+
+## What to do
+Write into a copy (`h = h.clone()` before, or `torch.where`), or take the layer out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.reading.never_used import is_write
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.reading.twins import has_learning_twin
+from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.measurements import Measurements
+
+# The same at every batch.
+FIXED_SELECTIONS = frozenset(f"aten::{name}" for name in ("slice", "select", "narrow", "split", "chunk", "unbind"))
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each op that drops what was computed."""
+    for cause in zero_causes(Paths(measurements), Why.NEVER_USED):
+        yield _finding(measurements, cause)
+
+
+def _finding(measurements: Measurements, cause: Cause) -> Finding:
+    location, names = Location.of(cause.site), listed(cause.parameters)
+    writes = is_write(cause.site)
+    modules = {name.rpartition(".")[0] for name in cause.parameters}
+    depends_on_batch = plain(cause.site.op) not in FIXED_SELECTIONS
+    has_twin = depends_on_batch and any(has_learning_twin(measurements, module) for module in modules)
+    return RULE.finding(
+        severity=Severity.CRITICAL if writes else Severity.INFO if has_twin else Severity.WARNING,
+        location=location,
+        explanation=f"What {names} computed is {'overwritten in place' if writes else 'never selected'} at {location}, "
+        "so nothing of it reaches the loss and the gradient is exactly zero.",
+        remedies=(
+            "Write into another tensor, or keep what is needed with `torch.where`."
+            if writes
+            else "Check the indices or the condition: one of the parts is never chosen.",
+            "If it is meant to be dropped, take the layer out or freeze it.",
+        ),
+        evidence=(Evidence("parameters_with_zero_gradient", len(cause.parameters), "parameters", 0),),
+        affected=tuple(cause.parameters),
+        sites=(cause.site.index,),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()  # a part is overwritten, another part carries the gradient
+    body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
+    written = run.op("aten::copy_", body, "x")
+    yield run.finish(run.op("aten::linear", written, module="head", weights=["head.weight"]))
+
+
+def _sick() -> Iterator[Measurements]:
+    run = TinyRun()
+    body = run.op("aten::linear", "x", module="body", weights=["body.weight"], gradient=0.0)
+    yield run.finish(run.op("aten::linear", run.op("aten::zero_", body), module="head", weights=["head.weight"]))
+    run = TinyRun()
+    left = run.op("aten::linear", "x", module="left", weights=["left.weight"])
+    right = run.op("aten::linear", "x", module="right", weights=["right.weight"], gradient=0.0)
+    part = run.op(
+        "aten::slice", run.op("aten::cat", left, right, arguments=((left, right),)), is_view=True, shape=(8, 4)
+    )
+    yield run.finish(run.op("aten::tanh", part))
+
+
+RULE = Rule("overwritten-value", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)

@@ -1,0 +1,110 @@
+"""One sample's output depends on another sample's input.
+
+## What it means
+The samples of a batch are meant to be independent. Where they are mixed the model learns from neighbours that are
+there by chance: training looks fine or noisy, and evaluation, with other batches, does not match it.
+
+## Why it happens
+- `view` or `reshape` where `transpose` or `permute` was meant: the numbers stay in order, the meaning does not;
+- a recurrent layer or attention without `batch_first=True` that gets the batch first: it runs over the samples.
+
+## How it is measured
+The model runs twice more with the same seed, the second time with one sample replaced by another one; BatchNorm uses
+its running statistics for that, so that no batch statistics take part. Another sample's output counts as changed from
+1e-3 of the largest change on. The finding stands at the first operation in whose values the changed sample has no
+place of its own. WARNING where that is a reshape, or a recurrence or attention over a batch of sequences, and target
+and output have one entry per sample; INFO where it may be meant (sums, means and products over the batch, sets).
+Not judged: outputs that compare all samples with each other, inputs with indices or adjacency, losses within the model.
+
+## Example
+    h = h.transpose(0, 1).reshape(batch, steps, width)     # the samples are mixed: no transpose belongs here
+
+## What to do
+Give each dimension a name on paper, and use `permute` to change their order; `reshape` only to join or split them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.measurements import SampleLeak
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.judging.finding import Finding
+    from gradclinic_engine.measurements import Measurements
+
+ARRANGING = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("view", "reshape", "_reshape_alias", "_unsafe_view", "flatten", "unflatten", "transpose", "permute", "t"),
+        *("contiguous", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "as_strided", "chunk", "split"),
+        *("resize", "ravel", "squeeze", "unsqueeze", "numpy_T", "mT"),
+    )
+)
+OVER_SEQUENCES = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention", "softmax", "matmul", "bmm", "baddbmm"),
+        *("_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
+    )
+)
+OF_SEQUENCES = 3  # dimensions: samples, steps, features
+CHANGE_SHARE = 1e-3
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """At most one finding: the first place in execution order."""
+    leak = measurements.leak
+    if leak is None:
+        return
+    site = measurements.sites[leak.site]
+    if leak.reshape is not None and plain(site.op) not in OVER_SEQUENCES:
+        site = measurements.sites[leak.reshape]
+    op = plain(site.op)
+    is_mistake = op in ARRANGING or (op in OVER_SEQUENCES and leak.input_dimensions >= OF_SEQUENCES)
+    location = Location.of(site)
+    yield RULE.finding(
+        Severity.WARNING if is_mistake and leak.is_sure else Severity.INFO,
+        location,
+        f"When sample {leak.changed} of the input was replaced, the outputs of {len(leak.affected)} other sample(s) "
+        f"changed as well. They are mixed at {location}"
+        + (", which puts numbers of several samples into one." if op in ARRANGING else ", which runs over the batch."),
+        (
+            "Change the order of dimensions with `permute`; `reshape` and `view` only join and split neighbours.",
+            "Recurrent layers and attention want `batch_first=True` when the batch comes first.",
+            "If the samples are meant to meet (sets, contrastive learning), nothing is wrong here.",
+        ),
+        evidence=(
+            Evidence("largest_change_of_others", leak.share, "1", CHANGE_SHARE, sample=leak.affected[0]),
+            Evidence("samples_affected", len(leak.affected), "samples", 0),
+        ),
+        sites=(site.index,),
+    )
+
+
+def _run(op: str, leak: SampleLeak | None) -> Measurements:
+    run = TinyRun()
+    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+    mixed = run.op(op, layer)
+    return run.finish(run.op("aten::linear", mixed, module="head", weights=["head.weight"]), leak=leak)
+
+
+def _healthy() -> Iterator[Measurements]:
+    yield _run("aten::reshape", None)
+    yield _run("aten::mean", SampleLeak(2, 0, (1, 2), 0.2, 2, is_sure=True))
+    yield _run("aten::matmul", SampleLeak(2, 0, (1, 2), 0.2, 2, is_sure=True))  # attention over a set
+
+
+def _sick() -> Iterator[Measurements]:
+    yield _run("aten::reshape", SampleLeak(2, 0, (1, 2), 0.9, 3, is_sure=True))
+    yield _run("aten::lstm", SampleLeak(2, 0, (1, 2), 0.1, 3, is_sure=True))
+    yield _run("aten::flatten", SampleLeak(3, 0, (1, 2), 0.1, 3, is_sure=True, reshape=2))
+
+
+RULE = Rule("sample-leak", Symptom.MODE, __doc__, check, _healthy, _sick)

@@ -1,0 +1,81 @@
+"""An operation whose derivative is zero almost everywhere stands on the only way from the loss to parameters.
+
+## What it means
+Autograd goes through the operation without complaint and multiplies the gradient by exactly zero. The parameters before
+it have a gradient, and all of it is zero.
+
+## Why it happens
+- `round`, `floor`, `ceil`, `trunc`, `sign`, division with a rounding mode: steps, flat between the jumps;
+- quantisation or binarisation written without a straight-through estimator;
+- sampling with `torch.bernoulli`, `torch.poisson` or `torch.normal(mean, std)` instead of `mean + std * noise`.
+
+## How it is measured
+From every trainable parameter whose gradient is exactly zero, all ways to the loss are followed up to the first
+operation at which a non-zero gradient still arrives. Reported when that is such an operation, or when all that a weight
+multiplies was rounded to zero by one. There is no threshold. A straight-through estimator leaves a way around, so the
+gradient is not zero. An operation whose backward raises instead (`//`, `heaviside`) is a `non-differentiable-op`.
+
+## Example
+    return torch.round(self.fc(x))      # d round(x) / dx = 0
+
+## What to do
+Pass the gradient straight through, or train with the smooth value and round only at inference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun
+from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.reading.zero_causes import Why, zero_causes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.measurements import Measurements, Site
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each such op."""
+    paths = Paths(measurements)
+    for cause in zero_causes(paths, Why.STEP):
+        yield _finding(cause.site, tuple(cause.parameters))
+
+
+def _finding(site: Site, names: tuple[str, ...]) -> Finding:
+    location = Location.of(site)
+    return RULE.finding(
+        severity=Severity.CRITICAL,
+        location=location,
+        explanation=f"The derivative of the operation at {location} is zero almost everywhere. Every way from the loss "
+        f"to {listed(names)} passes through it, so their gradient is exactly zero.",
+        remedies=(
+            "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
+            "For samples, reparametrise: `mean + std * torch.randn_like(mean)`, or a relaxed Bernoulli.",
+            "Train with the smooth value and apply this operation only at inference.",
+        ),
+        evidence=(Evidence("parameters_with_zero_gradient", len(names), "parameters", 0),),
+        affected=names,
+        sites=(site.index,),
+    )
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun()  # straight-through: x + (round(x) - x).detach()
+    value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
+    rounded = run.op("aten::detach", run.op("aten::round", value, gradient=0.0))
+    yield run.finish(run.op("aten::add", value, rounded))
+
+
+def _sick() -> Iterator[Measurements]:
+    for op in ("aten::round", "aten::floor_", "aten::sign", "aten::bernoulli", "aten::normal"):
+        run = TinyRun()
+        value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0)
+        yield run.finish(run.op(op, value))
+
+
+RULE = Rule("zero-derivative-op", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)

@@ -1,0 +1,141 @@
+"""A parameter's gradient is exactly zero because what it multiplies is exactly zero.
+
+## What it means
+The gradient of a weight is the gradient at its output times its input. Where the input is zero for the whole batch, the
+weight gets nothing, however large the loss is.
+
+## Why it happens
+- an input is a placeholder, a modality is missing, a file could not be read and was filled with zeros;
+- features are masked or zeroed before the layer; a tensor was allocated and never filled;
+- the state of a recurrent layer starts at zero and the sequence has only one step (harmless).
+
+## How it is measured
+At each operation at which a gradient arrives, and from which exactly zero goes on to a weight: whether the other
+operand is all zero, and where its zeros come from. CRITICAL for zeros that stand in the program, and for an input that
+is all zero. INFO where the weight maps a state to a state of the same width (or several of them, as gates do) beside
+another input, and zeros are what such a state starts with. There is no threshold.
+
+## Example
+    audio = torch.zeros(batch, 128)            # "to be added later"
+    return self.head(self.image(image) + self.audio(audio))
+
+## What to do
+Feed the real data, take the branch out, or freeze it until its data are there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
+from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.judging.tiny_run import TinyRun, statistics
+from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
+from gradclinic_engine.reading.zero_origins import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradclinic_engine.measurements import Measurements, Parameter, Site
+
+# One gate each: plain, none, GRU, LSTM.
+GATES = (1, 3, 4)
+SUMS = frozenset({"aten::add", "aten::addmm", "aten::cat"})
+CELLS = frozenset(f"aten::{name}_cell" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+# A GRU multiplies a part of its state with a gate before it adds it.
+SPLITS = frozenset(f"aten::{name}" for name in ("chunk", "split", "unsafe_chunk", "unsafe_split", "slice", "mul"))
+STEPS_TO_SUM = 3
+
+
+def check(measurements: Measurements) -> Iterator[Finding]:
+    """One finding for each source of zeros."""
+    paths = Paths(measurements)
+    for cause in zero_causes(paths, Why.INPUT):
+        starved = [p for p in measurements.parameters if p.name in cause.parameters]
+        yield _finding(paths, cause, starved)
+
+
+def _finding(paths: Paths, cause: Cause, starved: list[Parameter]) -> Finding:
+    first, origin = starved[0], cause.origin
+    name = f"input:{origin.name}" if origin and origin.kind is Kind.INPUT else None
+    source = "an operand"
+    if origin:
+        source = (
+            f"`{origin.name}`" if origin.name else f"the result of {Location.of(origin.site)}" if origin.site else ""
+        )
+    is_state = all(_maps_a_state(paths, cause, parameter) for parameter in starved)
+    names = listed([parameter.name for parameter in starved])
+    return RULE.finding(
+        severity=Severity.INFO if is_state else Severity.CRITICAL,
+        location=Location(
+            parameter=first.name, module=first.module, name=name, op=cause.site.op, source=cause.site.source
+        ),
+        explanation=f"{names} {'multiplies' if len(starved) == 1 else 'multiply'} {source}, which is zero in every "
+        f"element, so the gradient is exactly zero. "
+        + (
+            "This is how a recurrent state starts; longer sequences change it."
+            if is_state
+            else "Nothing can be learnt."
+        ),
+        remedies=("Nothing, if this is the first state of a sequence.",)
+        if is_state
+        else (
+            "Check where these values are loaded or made: they should not all be zero.",
+            "Take the branch out, or freeze its parameters, as long as there are no data for it.",
+        ),
+        evidence=(
+            Evidence("operand_rms", 0.0, "1", 0.0, text=f"{source} is all zero"),
+            Evidence("parameters_with_zero_gradient", len(starved), "parameters", 0),
+        ),
+        affected=tuple(parameter.name for parameter in starved),
+        sites=(cause.site.index,),
+    )
+
+
+def _maps_a_state(paths: Paths, cause: Cause, weight: Parameter) -> bool:
+    """Whether a weight looks like the recurrent one of a cell: to gates of the width it reads, beside another input."""
+    site = cause.site
+    if plain(site.op) in CELLS:
+        return f"parameter:{weight.name}" in site.arguments[3]
+    if plain(site.op) in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"):
+        return "weight_hh" in weight.name
+    if len(weight.shape) != 2:  # noqa: PLR2004 - a matrix
+        return False
+    wide, narrow = max(weight.shape), min(weight.shape)
+    return wide % narrow == 0 and wide // narrow in GATES and _is_added(paths, site)
+
+
+def _is_added(paths: Paths, site: Site) -> bool:
+    """Whether something else is added to a value, or to the gates that it is split into."""
+    waiting = [site]
+    for _ in range(STEPS_TO_SUM):
+        readers = [reader for each in waiting for reader in paths.readers(each)]
+        if any(plain(reader.op) in SUMS for reader in readers):
+            return True
+        waiting = [reader for reader in readers if reader.is_view or plain(reader.op) in SPLITS]
+    return False
+
+
+def _healthy() -> Iterator[Measurements]:
+    run = TinyRun(x=statistics(), h=statistics(0.0))
+    run.parameter("cell.weight_hh", gradient=0.0, shape=(32, 8))
+    state = run.op("aten::linear", "h", module="cell", weights=["cell.weight_hh"])
+    fresh = run.op("aten::linear", "x", module="cell", weights=["cell.weight_ih"])
+    yield run.finish(run.op("aten::add", fresh, state))
+
+
+def _sick() -> Iterator[Measurements]:
+    run = TinyRun(x=statistics(0.0))
+    run.parameter("fc.weight", gradient=0.0)
+    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
+    run = TinyRun()
+    run.parameter("audio.weight", gradient=0.0, shape=(8, 20))
+    made = run.op("aten::zeros", activation=statistics(0.0))
+    audio = run.op("aten::linear", made, module="audio", weights=["audio.weight"])
+    yield run.finish(run.op("aten::add", audio, run.op("aten::linear", "x", weights=["image.weight"])))
+
+
+RULE = Rule("zero-input", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)

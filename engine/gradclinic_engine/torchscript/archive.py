@@ -1,0 +1,175 @@
+"""Vets and loads TorchScript archives.
+
+The vetting is a filter that gives clear errors; what confines a hostile
+program is the executor's process, not this file.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+
+from gradclinic.v1 import diagnosis_pb2
+from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.torchscript import program_inline, vetting_code, vetting_entries, vetting_policy
+from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
+
+PICKLE_MAGIC = b"\x80"
+ZIP_MAGIC = b"PK\x03\x04"
+# Another format of torch's, which its loader would recognise behind the first bytes of a zip file.
+FLATBUFFER_MAGIC = b"PTMF"
+
+MAX_PICKLE_BYTES = 256 * 2**20
+
+HOW_TO_SAVE = "Save it with torch.jit.save(torch.jit.script(model), path), or hand the module to gradclinic.Client."
+
+_BUILT_IN_CLASS = re.compile(rb"__torch__\.torch\.classes\.(\w+)")
+
+
+def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModule:
+    """Loads an archive written by torch.jit.save; arguments and errors as of `load_inlined`."""
+    return load_inlined(path, device=device, field=field)[0]
+
+
+def load_inlined(
+    path: str, *, device: torch.device, field: str
+) -> tuple[torch.jit.ScriptModule, program_inline.Inlined]:
+    """Loads an archive written by torch.jit.save, and inlines its forward, as vetting needs that.
+
+    Args:
+        path: A readable file.
+        device: Where its tensors go.
+        field: The field of the request it came in, for errors.
+
+    Raises:
+        AnalysisError: BAD_ARCHIVE when it is not such an archive,
+            FORBIDDEN_OPERATOR when it names an operator that is not allowed.
+    """
+    vet(path, field=field)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is (deprecated|not supported)")
+            module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)
+    except (torch.jit.Error, RuntimeError, ValueError, IndexError) as error:
+        if says_out_of_memory(error):
+            raise
+        raise _unloadable(field, error) from error
+    if not hasattr(module, "forward"):
+        raise _bad(field, f"the archive holds a module without forward. {HOW_TO_SAVE}")
+    # torch's own pass would inline the callees for good, and no operation would know its module any more.
+    try:
+        inlined = program_inline.inline(module)
+    except (RuntimeError, ValueError) as error:  # torch reads what the archive says of source lines only when asked
+        if says_out_of_memory(error):
+            raise
+        raise _unloadable(field, error) from error
+    _vet_graph(inlined.graph, field)
+    return module, inlined
+
+
+def vet(path: str, *, field: str) -> None:
+    """Looks at an archive without running any of it.
+
+    Raises:
+        AnalysisError: As in `load_inlined`.
+    """
+    size_bytes = Path(path).stat().st_size
+    if size_bytes == 0:
+        raise _bad(field, f"the archive is empty (0 bytes). {HOW_TO_SAVE}")
+    with Path(path).open("rb") as file:
+        magic = file.read(8)
+        if magic.startswith(PICKLE_MAGIC):
+            raise _bad(field, f"this is a pickle, which is never loaded here. {HOW_TO_SAVE}")
+        if magic[:4] != ZIP_MAGIC or magic[4:] == FLATBUFFER_MAGIC:
+            raise _bad(field, f"this is no TorchScript archive (it does not start like a zip file). {HOW_TO_SAVE}")
+        try:
+            vetting_entries.refuse_long_table(file, size_bytes)
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+            _recognise({entry.filename.partition("/")[2] for entry in entries}, field)
+            vetting_entries.vet(entries, size_bytes)
+        except vetting_entries.Refused as error:
+            raise _bad(field, f"this is not as torch.jit.save writes it: {error}") from error
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
+            raise _bad(field, f"the archive is damaged or truncated: {_first_line(error)}") from error
+    _vet_contents(path, {entry.filename.partition("/")[2]: entry.file_size for entry in entries}, field)
+
+
+def _recognise(names: set[str], field: str) -> None:
+    """Refuse other kinds of zip files, saying which."""
+    # Every entry stands under one folder that is named after the file it was saved to.
+    if "constants.pkl" not in names or not any(name.startswith("code/") for name in names):
+        if "data.pkl" in names:
+            raise _bad(field, f"this was written by torch.save (a state_dict or a pickled module). {HOW_TO_SAVE}")
+        if any(name.startswith("models/") or name == "archive_format" for name in names):
+            raise _bad(field, f"this is a torch.export program, which no worker accepts yet. {HOW_TO_SAVE}")
+        raise _bad(field, f"this zip file is no TorchScript archive: it holds no code. {HOW_TO_SAVE}")
+
+
+def _vet_contents(path: str, sizes_bytes: dict[str, int], field: str) -> None:
+    """Look through code and pickles, read by the reader that will load them: what is looked at is what will run."""
+    try:
+        reader = torch._C.PyTorchFileReader(path)  # noqa: SLF001 - no public way to read as the loader reads
+        names = set(reader.get_all_records())
+        if names != set(sizes_bytes):
+            different = min(names ^ set(sizes_bytes))
+            raise _bad(field, f"two readers see different entries in it, such as {vetting_entries.shown(different)}.")
+        for name in sorted(names):
+            if name.startswith("code/") and name.endswith(".py"):
+                _vet_code(name, reader.get_record(name), field)
+            elif name.endswith(".pkl") and "/" not in name:
+                if sizes_bytes[name] > MAX_PICKLE_BYTES:
+                    raise _bad(
+                        field, f"its {name} takes {sizes_bytes[name]} bytes; at most {MAX_PICKLE_BYTES} are read."
+                    )
+                _vet_pickle(name, reader.get_record(name), field)
+    except (RuntimeError, ValueError) as error:
+        raise _unloadable(field, error) from error
+
+
+def _vet_code(name: str, content: bytes, field: str) -> None:
+    found = vetting_code.look_through(content.decode("utf-8", errors="replace"), name, vetting_policy.in_force())
+    if found:
+        raise _forbidden(found, field)
+
+
+def _vet_pickle(name: str, content: bytes, field: str) -> None:
+    for match in _BUILT_IN_CLASS.finditer(content):
+        namespace = match[1].decode(errors="replace")
+        if not vetting_policy.in_force().permits_class(namespace):
+            raise _forbidden(vetting_code.Forbidden(f"torch.classes.{namespace}", name, 0, ""), field)
+
+
+def _vet_graph(graph: torch.Graph, field: str) -> None:
+    """What the text may have hidden, the graph shows."""
+    found = vetting_code.look_through_graph(graph, vetting_policy.in_force())
+    if found:
+        raise _forbidden(found, field)
+
+
+def _forbidden(found: vetting_code.Forbidden, field: str) -> AnalysisError:
+    place = f"{found.file}:{found.line}" if found.line else found.file
+    line = f"\n  {place}: {found.text}" if found.text else ""
+    return AnalysisError(
+        diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR,
+        f"The archive uses {found.what} ({place}), which is not allowed here. A model may compute, but not "
+        "reach files, the network or other processes. Remove it, or ask the operator of the worker to allow it "
+        f"(gradclinic work --allow-operators).{line}",
+        field=field,
+    )
+
+
+def _unloadable(field: str, error: BaseException) -> AnalysisError:
+    return _bad(field, f"torch {torch.__version__} cannot load the archive: {_first_line(error)}")
+
+
+def _bad(field: str, what: str) -> AnalysisError:
+    return AnalysisError(diagnosis_pb2.FAILURE_REASON_BAD_ARCHIVE, f"{field}: {what}", field=field)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

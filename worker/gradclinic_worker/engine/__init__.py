@@ -1,1 +1,0 @@
-"""The engine: a request's files in, Measurements out."""
