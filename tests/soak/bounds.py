@@ -7,6 +7,7 @@ the slope is mostly noise, the growth since the warm-up must stay below 12 MiB.
 Descriptors and files have no noise but what is under way when a sample is taken: some connections, the file of a job.
 Redis: what is over goes. Keys and memory under way are bounded by rate times retention; at the end, once everything
 is over, exactly the families of keys are there that were there after the first job.
+Logs: nothing fails in a soak, so that no process has an error to log.
 """
 
 from __future__ import annotations
@@ -64,4 +65,6 @@ def breaches(run: Soak) -> list[str]:
         found.append(f"not all that was submitted was completed: {run.balance}")
     if bad := {state: count for state, count in run.outcomes.items() if state not in {"SUCCEEDED", "CANCELLED"}}:
         found.append(f"jobs ended as {bad}")
+    if run.log_errors:
+        found.append(f"{len(run.log_errors)} errors in the logs, the first: {run.log_errors[0]}")
     return found

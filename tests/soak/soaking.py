@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections import deque
@@ -32,6 +33,7 @@ RESULT_SECONDS = 120.0
 RETENTION_SECONDS = 10.0  # of diagnoses and artifacts: what is over goes while the others come
 GONE_WITHIN_SECONDS = 60.0
 MIB_BYTES = 1 << 20
+NOT_HEALTHY = re.compile(r"\b(ERROR|CRITICAL|Traceback|never retrieved|never awaited)\b")
 OPTIONS = ("--diagnosis-retention", str(RETENTION_SECONDS))
 SERVE_OPTIONS = (*OPTIONS, "--artifact-retention", str(RETENTION_SECONDS), "--reap-interval", "0.5")
 
@@ -59,6 +61,7 @@ class Soak:
     keys_before: set[str] = field(default_factory=set)  # after the first job, once what it made was over
     keys_after: set[str] = field(default_factory=set)  # the same at the end
     balance: dict[str, int] = field(default_factory=dict)  # submitted, completed, in flight
+    log_errors: list[str] = field(default_factory=list)  # lines of the logs that a healthy service does not write
 
 
 def soak(
@@ -87,7 +90,13 @@ def soak(
             run.seconds = time.monotonic() - began
             run.keys_after = _lasting_keys(connection)
             run.balance = _balance(connection)
+        run.log_errors = log_errors(stack.service.log, *(worker.log for worker in stack.workers))
     return run
+
+
+def log_errors(*logs: str) -> list[str]:
+    """Return the lines of logs that a healthy service does not write."""
+    return [line for log in logs for line in log.splitlines() if NOT_HEALTHY.search(line)]
 
 
 def _run_jobs(client: Client, run: Soak, count: int, deadline: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -55,3 +56,44 @@ async def test_a_caller_that_goes_away_ends_it_too(swallowed: int) -> None:
     watching.cancel()
     done, _ = await asyncio.wait((watching,), timeout=5)
     assert {watching} == done
+
+
+class Gone(Exception):
+    """What a stream raises in these tests."""
+
+
+@pytest.mark.parametrize("error", [None, Gone])
+async def test_a_caller_that_goes_away_as_the_stream_ends_leaves_no_exception_behind(
+    error: type[Exception] | None, unhandled: list[str]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def ends() -> AsyncIterator[int]:
+        yield 1
+        await go_on.wait()
+        if error is not None:
+            raise error
+
+    async def watch() -> None:
+        async with aclosing(Drain().until(ends())) as stream:
+            async for _ in stream:
+                pass
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await asyncio.sleep(0)  # the stream ends here,
+    watching.cancel()  # and its caller goes away before it hears of that
+    await asyncio.wait((watching,))
+    del watching
+    gc.collect()
+    await asyncio.sleep(0)
+    assert [] == unhandled
+
+
+@pytest.fixture
+async def unhandled() -> list[str]:
+    """What asyncio would log as an error of this test's loop."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    return told
