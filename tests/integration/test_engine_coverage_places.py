@@ -12,8 +12,8 @@ from eager_reference import Request, measured, only, sites
 from gradclinic_engine import rules
 from gradclinic_engine.judging import judgement
 from gradclinic_engine.judging.finding import Finding, Severity
-from gradclinic_engine.measurements import Measurements
 from gradclinic_engine.observe.observe_meter import MAX_SAMPLED_CALLS
+from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.torchscript.program_source import is_users
 from gradclinic_worker import report
 
@@ -83,7 +83,7 @@ def test_a_traced_module_has_the_line_in_its_forward() -> None:
 def test_a_rule_that_raises_is_reported_and_the_rest_stands() -> None:
     found = measured(Request(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), (x_of(3, 4) * float("nan"),)))
 
-    def raises(_: Measurements) -> Iterable[Finding]:
+    def raises(_: Paths) -> Iterable[Finding]:
         raise ZeroDivisionError("a defect")
 
     broken = replace(rules.RULES[0], check=raises)

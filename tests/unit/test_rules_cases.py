@@ -6,6 +6,7 @@ from gradclinic_engine.judging.finding import Severity
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
+from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.rules import RULES, judge
 
 CASES = [pytest.param(rule, id=rule.code) for rule in RULES]
@@ -35,7 +36,7 @@ def test_no_rule_raises_on_any_case(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", CASES)
 def test_findings_say_all_that_the_catalogue_demands(rule: Rule) -> None:
     for run in rule.sick():
-        for finding in rule.check(run):
+        for finding in rule.check(Paths(run)):
             assert (rule.code, rule.symptom) == (finding.code, finding.symptom)
             assert finding.explanation
             assert finding.remedies

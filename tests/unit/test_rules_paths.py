@@ -28,7 +28,7 @@ def test_a_way_that_only_reads_the_shape_is_none() -> None:
     end = run.op("aten::zeros_like", start, requires_grad=False)
     paths = Paths(run.finish(end))
     assert not paths.reaches_loss(paths.sites[start])
-    assert ["w"] == [each.name for each in without_way(paths.measurements)]
+    assert ["w"] == [each.name for each in without_way(paths)]
 
 
 def test_ways_through_ops_that_did_not_run_do_not_count() -> None:
@@ -36,14 +36,14 @@ def test_ways_through_ops_that_did_not_run_do_not_count() -> None:
     start = run.op("aten::linear", "x", weights=["w"])
     skipped = run.op("aten::relu", start, calls=0)
     end = run.op("aten::add", skipped, run.op("aten::linear", "x", weights=["v"]))
-    assert [] == severed_paths(run.finish(end))
+    assert [] == severed_paths(Paths(run.finish(end)))
 
 
 def test_a_no_grad_region_is_one_cut_at_its_first_op() -> None:
     run = TinyRun()
     first = run.op("aten::linear", "x", weights=["a"], grad_enabled=False)
     second = run.op("aten::linear", first, weights=["b"], grad_enabled=False)
-    (severed,) = severed_paths(run.finish(run.op("aten::linear", second, weights=["c"])))
+    (severed,) = severed_paths(Paths(run.finish(run.op("aten::linear", second, weights=["c"]))))
     assert (first, Means.NO_GRAD, ("a", "b")) == (severed.site.index, severed.means, severed.parameters)
 
 
@@ -52,7 +52,7 @@ def test_two_no_grad_regions_are_two_cuts() -> None:
     first = run.op("aten::linear", "x", weights=["a"], grad_enabled=False)
     between = run.op("aten::linear", first, weights=["b"])
     second = run.op("aten::relu", between, grad_enabled=False)
-    found = severed_paths(run.finish(run.op("aten::linear", second, weights=["c"])))
+    found = severed_paths(Paths(run.finish(run.op("aten::linear", second, weights=["c"]))))
     assert [("a",), ("b",)] == [severed.parameters for severed in found]
 
 

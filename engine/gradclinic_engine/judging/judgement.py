@@ -76,14 +76,14 @@ class Judgement:
 
 def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
     """Applies every rule and resolves which code wins; a rule that raises does not take the others with it."""
+    paths = Paths(measurements)
     found: list[Finding] = []
     bugs: list[Bug] = []
     for rule in rules:
         try:
-            found.extend(rule.check(loss_precedence.seen_by(rule, measurements)))
+            found.extend(rule.check(loss_precedence.seen_by(rule, paths)))
         except Exception:  # noqa: BLE001 - the boundary around rules: a bug in one is told, the others stand
             bugs.append(Bug(rule.code, traceback.format_exc()))
-    paths = Paths(measurements)
     for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes, loss_precedence.settle):
         found = step(paths, found)
     return Judgement(tuple(sorted(found, key=_rank)), tuple(bugs))

@@ -9,7 +9,6 @@ from gradclinic_engine.judging.finding import Severity, Symptom
 if TYPE_CHECKING:
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.judging.rule import Rule
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
 
 # Where the first stands, the others are the same fault seen from elsewhere.
@@ -34,10 +33,10 @@ SYMPTOMS_OF_FLATNESS = frozenset({Symptom.ZERO_GRADIENT, Symptom.VANISHING, Symp
 SYMPTOMS_OF_SCALE = frozenset({"saturated-activation", "exploding-gradient", "vanishing-gradient", "dead-relu"})
 
 
-def seen_by(rule: Rule, measurements: Measurements) -> Measurements:
+def seen_by(rule: Rule, paths: Paths) -> Paths:
     """What a rule looks at: rules about the loss see the operations of a loss module behind those of the model."""
     sees_loss = rule.symptom is Symptom.LOSS or rule.code in RULES_OF_THE_LOSS
-    return measurements.with_loss or measurements if sees_loss else measurements
+    return paths.with_loss if sees_loss else paths
 
 
 def settle(_: Paths, found: list[Finding]) -> list[Finding]:

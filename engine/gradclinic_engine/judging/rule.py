@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Location, Severity, Symptom
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Rule:
     code: str  # stable: clients, alerts and dashboards match on it
     symptom: Symptom
     page: str  # the user's documentation; the first line is a summary
-    check: Callable[[Measurements], Iterable[Finding]]
+    check: Callable[[Paths], Iterable[Finding]]
     healthy: Callable[[], Iterable[Measurements]]  # runs in which it must find nothing above INFO
     sick: Callable[[], Iterable[Measurements]]  # runs in which it must find something
 

@@ -10,6 +10,7 @@ import torch
 
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.conditioning import steep_ops
+from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Measurements
@@ -64,7 +65,7 @@ class Peaks:
 
 def wanted(measurements: Measurements) -> frozenset[int]:
     """Sites whose gradient some op made enormous."""
-    return frozenset([steep.operand.index for steep in steep_ops(measurements)][:MAX_SITES])
+    return frozenset([steep.operand.index for steep in steep_ops(Paths(measurements))][:MAX_SITES])
 
 
 def with_peaks(measurements: Measurements, peaks: Peaks) -> Measurements:

@@ -10,7 +10,7 @@ from gradclinic_engine.graph.op_kinds import SINGULAR_BACKWARD, plain
 from gradclinic_engine.reading.paths import Paths, gradient_norm
 
 if TYPE_CHECKING:
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
 
 # A rounding error of float32 in what such an op reads changes its gradient by a tenth and more.
 STEEP_BITS = 20.0
@@ -42,11 +42,10 @@ class Steep:
     gain_bits: float
 
 
-def steep_ops(measurements: Measurements) -> list[Steep]:
+def steep_ops(paths: Paths) -> list[Steep]:
     """All such ops, in the order of the backward pass; none where the loss is not finite."""
-    if not math.isfinite(measurements.loss.value):
+    if not math.isfinite(paths.measurements.loss.value):
         return []
-    paths = Paths(measurements)
     found = []
     for site in paths.sites.values():
         if plain(site.op) not in STEEP or not 0 < gradient_norm(site) < math.inf:

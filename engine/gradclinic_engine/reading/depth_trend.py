@@ -15,13 +15,13 @@ from gradclinic_engine.reading.depth_profile import (
     first_found,
     only_weighs,
 )
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
+    from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.reading.time_profile import Recurrence
 
 # The gradient's own decay must be at least this share of the disadvantage of the early weights.
@@ -68,11 +68,11 @@ class Trend:
         return any(layer.weight.name in loop.site.parameters for layer in self.profile.layers)
 
 
-def fading(measurements: Measurements, lost_bits: float, hopeless_bits: float) -> list[Trend]:
+def fading(paths: Paths, lost_bits: float, hopeless_bits: float) -> list[Trend]:
     """Stacks whose first layers lose at least ``lost_bits`` against the better ones.
 
     Args:
-        measurements: The run.
+        paths: Of the run.
         lost_bits: From where on a weight counts as lost, compared with the second best on its way.
         hopeless_bits: The same compared with what the gradient at the output would do to the best layer.
     """
@@ -84,16 +84,15 @@ def fading(measurements: Measurements, lost_bits: float, hopeless_bits: float) -
         potential = _lost_against_output_bits(profile)
         return potential if min(potential, profile.decay) >= hopeless_bits else 0.0
 
-    return _trends(measurements, judge)
+    return _trends(paths, judge)
 
 
-def growing(measurements: Measurements, gained_bits: float) -> list[Trend]:
+def growing(paths: Paths, gained_bits: float) -> list[Trend]:
     """Stacks along which the gradient grows by at least ``gained_bits`` on its way back."""
-    return _trends(measurements, lambda profile: -profile.decay if -profile.decay >= gained_bits else 0.0)
+    return _trends(paths, lambda profile: -profile.decay if -profile.decay >= gained_bits else 0.0)
 
 
-def _trends(measurements: Measurements, judge: Callable[[DepthProfile], float]) -> list[Trend]:
-    paths = Paths(measurements)
+def _trends(paths: Paths, judge: Callable[[DepthProfile], float]) -> list[Trend]:
     found: list[Trend] = []
     told: set[int] = set()
 

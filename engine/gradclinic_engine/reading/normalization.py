@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site, Tensor
+    from gradclinic_engine.reading.paths import Paths
 
 BATCH_NORMS = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::cudnn_batch_norm"})
 
@@ -57,9 +57,9 @@ def values_per_channel(site: Site) -> int:
     return math.prod(site.shape) // site.shape[1] if len(site.shape) > 1 and site.shape[1] else 0
 
 
-def running_statistics(measurements: Measurements, site: Site) -> tuple[Tensor, Tensor] | None:
+def running_statistics(paths: Paths, site: Site) -> tuple[Tensor, Tensor] | None:
     """Running mean and variance that it read, in this order."""
-    by_name = Paths(measurements).once(_buffers)
+    by_name = paths.once(_buffers)
     read = [by_name[name] for name in site.buffers if name in by_name and "float" in by_name[name].dtype]
     return (read[0], read[1]) if len(read) == 2 else None  # noqa: PLR2004 - mean and variance
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gradclinic_engine.graph.op_kinds import SHAPE_ONLY, plain
@@ -19,34 +19,51 @@ class Paths:
     """The flow graph of one run: its sites that ran, and who reads whose value.
 
     A site that only reads a value's shape, such as ``zeros_like``, does not count as its reader.
+    It is built once for a diagnosis and handed on: what functions say `once` about a run is kept here.
+
+    Attributes:
+        measurements: The run.
+        sites: Those that ran, by index.
+        in_order: The same in the order of their first calls.
+        lasting: Statistics of what is there before the run, under the names that `Site.arguments` has for it.
+        outputs: Indices of the sites that the loss reads.
+        parameters: All of them, by name.
+        weights: Those of two and more dimensions, by name.
     """
 
     def __init__(self, measurements: Measurements) -> None:
-        known = _graph(measurements)
         self.measurements = measurements
-        self.sites = known.sites
-        self.lasting = known.lasting
-        self.outputs = known.outputs
-        self._known = known
+        self.sites = {site.index: site for site in measurements.sites if site.calls}
+        self.in_order = sorted(self.sites.values(), key=lambda site: site.first_call_order)
+        self.lasting = _lasting(measurements)
+        self.outputs = frozenset(index for index in measurements.loss.outputs if index in self.sites)
+        self.parameters = {parameter.name: parameter for parameter in measurements.parameters}
+        self.weights = {name: parameter for name, parameter in self.parameters.items() if len(parameter.shape) > 1}
+        self._by_status: dict[GradientStatus, list[Parameter]] = {}
+        for parameter in measurements.parameters:
+            self._by_status.setdefault(parameter.status, []).append(parameter)
+        self._operands: dict[int, list[Site]] = {}
+        self._readers: dict[int, list[Site]] = {}
+        for site in self.sites.values():
+            if plain(site.op) in SHAPE_ONLY:
+                continue
+            operands = [self.sites[i] for i in site.operands if i in self.sites and i != site.index]
+            self._operands[site.index] = operands
+            for operand in operands:
+                self._readers.setdefault(operand.index, []).append(site)
+        self._to_loss = _reach(self.outputs, self._operands)
+        self._onward: dict[int, Site | None] = {}  # the strongest reader of a site, as far as it was asked for
+        self._ways: dict[int, tuple[list[Site], int]] = {}  # the way to the loss that a site is on, and its place there
+        self._answers: dict[object, object] = {}
 
-    @property
-    def in_order(self) -> Sequence[Site]:
-        """The sites in the order in which they ran."""
-        return self._known.in_order
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """All of them, by name."""
-        return self._known.parameters
-
-    @property
-    def weights(self) -> Mapping[str, Parameter]:
-        """Those of two and more dimensions, by name."""
-        return self._known.weights
+    @cached_property
+    def with_loss(self) -> Paths:
+        """The same with the operations of a loss module behind those of the model; itself where there is none."""
+        return Paths(self.measurements.with_loss) if self.measurements.with_loss else self
 
     def with_status(self, status: GradientStatus) -> Sequence[Parameter]:
         """The parameters of whose gradient this became, in the program's order."""
-        return self._known.by_status.get(status, ())
+        return self._by_status.get(status, ())
 
     def base(self, atom: int | str) -> int | str:
         """What a value is a view of (itself if it is none): a site, or `parameter:NAME` and the like."""
@@ -60,17 +77,17 @@ class Paths:
 
     def operands(self, site: Site) -> list[Site]:
         """The sites that ran and whose values ``site`` depends on directly."""
-        return self._known.operands.get(site.index, [])
+        return self._operands.get(site.index, [])
 
     def readers(self, site: Site) -> list[Site]:
         """The sites that ran and whose values depend directly on that of ``site``."""
-        return self._known.readers.get(site.index, [])
+        return self._readers.get(site.index, [])
 
     def once(self, compute: Callable[[Paths], _Found]) -> _Found:
         """What a function says about this run; it is asked once, whoever wants to know."""
-        if compute not in self._known.answers:
-            self._known.answers[compute] = compute(self)
-        return cast("_Found", self._known.answers[compute])
+        if compute not in self._answers:
+            self._answers[compute] = compute(self)
+        return cast("_Found", self._answers[compute])
 
     def first_readers(self, parameter: Parameter) -> list[Site]:
         """The sites that ran and read ``parameter`` itself."""
@@ -82,15 +99,15 @@ class Paths:
 
     def reaches_loss(self, site: Site) -> bool:
         """Whether the loss depends on the value of ``site``, differentiably or not."""
-        return site.index in self._known.to_loss
+        return site.index in self._to_loss
 
     def upstream(self, *sites: Site) -> frozenset[int]:
         """Indices of ``sites`` and of all that their values depend on."""
-        return _reach((site.index for site in sites), self._known.operands)
+        return _reach((site.index for site in sites), self._operands)
 
     def downstream(self, *sites: Site) -> frozenset[int]:
         """Indices of ``sites`` and of all whose values depend on theirs."""
-        return _reach((site.index for site in sites), self._known.readers)
+        return _reach((site.index for site in sites), self._readers)
 
     def cuts(self, parameter: Parameter) -> list[Site]:
         """The first op on each way from ``parameter`` to the loss whose result does not require a gradient."""
@@ -122,7 +139,7 @@ class Paths:
 
     def parameters_only_through(self, site: Site) -> tuple[str, ...]:
         """Names of the trainable parameters all of whose ways to the loss lead through ``site``."""
-        around = _reach((i for i in self.outputs if i != site.index), self._known.operands, without=site.index)
+        around = _reach((i for i in self.outputs if i != site.index), self._operands, without=site.index)
         beside = {name for index in around for name in self.sites[index].parameters if self.sites[index].requires_grad}
         return tuple(
             parameter.name
@@ -132,7 +149,7 @@ class Paths:
 
     def toward_loss(self, site: Site) -> list[Site]:
         """The way from ``site`` to the loss along which most of its gradient comes, ``site`` first."""
-        ways = self._known.ways
+        ways = self._ways
         way: list[Site] = []
         at: Site | None = site
         passed: set[int] = set()
@@ -166,9 +183,9 @@ class Paths:
         """The reader from which most of a site's gradient comes; None at the loss."""
         if site.index in self.outputs:
             return None
-        if site.index not in self._known.onward:
-            self._known.onward[site.index] = self._strongest(site, {site.index})
-        return self._known.onward[site.index]
+        if site.index not in self._onward:
+            self._onward[site.index] = self._strongest(site, {site.index})
+        return self._onward[site.index]
 
     def _strongest(self, site: Site, seen: set[int]) -> Site | None:
         readers = [
@@ -206,74 +223,6 @@ def _ends(paths: Paths, passes: Callable[[Site], bool]) -> dict[int, set[int]]:
                 known.add(end)
                 waiting += paths.operands(before)
     return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Graph:
-    """What all `Paths` of one run share.
-
-    Attributes:
-        sites: Those that ran, by index.
-        in_order: The same in the order of their first calls.
-        operands: Of each of them; readers likewise.
-        to_loss: Those on which the loss depends.
-        onward: The strongest reader of a site, as far as somebody asked.
-        ways: Likewise the way to the loss that a site is on, and its place there.
-        answers: Of functions that were asked about this run.
-    """
-
-    measurements: Measurements
-    sites: dict[int, Site]
-    in_order: Sequence[Site]
-    lasting: dict[str, Statistics]
-    outputs: frozenset[int]
-    parameters: dict[str, Parameter]
-    weights: dict[str, Parameter]
-    by_status: dict[GradientStatus, list[Parameter]]
-    operands: dict[int, list[Site]]
-    readers: dict[int, list[Site]]
-    to_loss: frozenset[int]
-    onward: dict[int, Site | None] = field(default_factory=dict)
-    ways: dict[int, tuple[list[Site], int]] = field(default_factory=dict)
-    answers: dict[object, object] = field(default_factory=dict)
-
-
-# Each rule looks at the same run, or at the same with its loss module: their graphs are built once.
-_latest: list[_Graph] = []
-
-
-def _graph(measurements: Measurements) -> _Graph:
-    for known in _latest:
-        if known.measurements is measurements:
-            return known
-    sites = {site.index: site for site in measurements.sites if site.calls}
-    operands: dict[int, list[Site]] = {}
-    readers: dict[int, list[Site]] = {}
-    for site in sites.values():
-        if plain(site.op) in SHAPE_ONLY:
-            continue
-        operands[site.index] = [sites[i] for i in site.operands if i in sites and i != site.index]
-        for operand in operands[site.index]:
-            readers.setdefault(operand.index, []).append(site)
-    outputs = frozenset(index for index in measurements.loss.outputs if index in sites)
-    by_status: dict[GradientStatus, list[Parameter]] = {}
-    for parameter in measurements.parameters:
-        by_status.setdefault(parameter.status, []).append(parameter)
-    known = _Graph(
-        measurements,
-        sites,
-        sorted(sites.values(), key=lambda site: site.first_call_order),
-        _lasting(measurements),
-        outputs,
-        {parameter.name: parameter for parameter in measurements.parameters},
-        {parameter.name: parameter for parameter in measurements.parameters if len(parameter.shape) > 1},
-        by_status,
-        operands,
-        readers,
-        _reach(outputs, operands),
-    )
-    _latest[:] = [known, *_latest[:1]]
-    return known
 
 
 def _reach(start: Iterable[int], onward: Mapping[int, list[Site]], *, without: int | None = None) -> frozenset[int]:

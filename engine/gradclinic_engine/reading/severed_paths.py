@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import CONSTANT, DETACHING, REWRAPPING, plain
 from gradclinic_engine.measurements import GradientStatus, Statistics
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.reading.paths import Paths
 
 
 class Means(enum.Enum):
@@ -42,9 +42,9 @@ class Severed:
     constant_of: Site | None = None
 
 
-def severed_paths(measurements: Measurements) -> list[Severed]:
+def severed_paths(paths: Paths) -> list[Severed]:
     """All places that cut a trainable parameter off from the loss, in execution order."""
-    return Paths(measurements).once(_severed_paths)
+    return paths.once(_severed_paths)
 
 
 def _severed_paths(paths: Paths) -> list[Severed]:
@@ -76,20 +76,21 @@ def missing(measurements: Measurements) -> list[Parameter]:
     return [parameter for parameter in measurements.parameters if parameter.status is GradientStatus.MISSING]
 
 
-def without_way(measurements: Measurements) -> list[Parameter]:
+def without_way(paths: Paths) -> list[Parameter]:
     """Trainable parameters that no op severs: the loss does not depend on their value in this run."""
-    cut = {name for severed in severed_paths(measurements) for name in severed.parameters}
+    measurements = paths.measurements
+    cut = {name for severed in severed_paths(paths) for name in severed.parameters}
     loose = [parameter for parameter in missing(measurements) if parameter.name not in cut]
     if measurements.loss.backward_error:  # then a gradient may be missing because the backward pass did not get there
-        paths = Paths(measurements)
         return [p for p in loose if not any(paths.reaches_loss(site) for site in paths.first_readers(p))]
     return loose
 
 
-def is_disconnected(measurements: Measurements) -> bool:
+def is_disconnected(paths: Paths) -> bool:
     """Whether the loss has no gradient at all and no op of the model is to blame for it."""
+    measurements = paths.measurements
     trainable = [parameter for parameter in measurements.parameters if parameter.requires_grad]
-    if measurements.loss.error or measurements.loss.requires_grad or severed_paths(measurements):
+    if measurements.loss.error or measurements.loss.requires_grad or severed_paths(paths):
         return False
     ran = {site.index for site in measurements.sites if site.calls}
     if trainable and measurements.loss.kind == "model":  # of a loss within forward, a trace drops what it does not need

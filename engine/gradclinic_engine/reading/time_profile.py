@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op_kinds import plain
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.depth_profile import relative_gradient
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
-    from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.measurements import Parameter, Site
+    from gradclinic_engine.reading.paths import Paths
 
 # Fewer time steps than this show no trend.
 FEWEST_CALLS = 8
@@ -46,9 +46,9 @@ class Recurrence:
     starved_bits: float = 0.0
 
 
-def recurrences(measurements: Measurements) -> list[Recurrence]:
+def recurrences(paths: Paths) -> list[Recurrence]:
     """The first weighted op of each recurrent loop along which the gradient changes steadily."""
-    return Paths(measurements).once(_recurrences)
+    return paths.once(_recurrences)
 
 
 def _recurrences(paths: Paths) -> list[Recurrence]:

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 SEVERITIES = {1: Severity.CRITICAL, 2: Severity.CRITICAL, 3: Severity.WARNING, 4: Severity.INFO}
 ENOUGH_VALUES = 5
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding, at the first of those with the fewest values: it is one batch."""
+    measurements = paths.measurements
     if recognise(measurements) is Raised.BATCH_TOO_SMALL:
         site = unfinished_batch_norm(measurements)
         if site:

@@ -35,7 +35,6 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.reading.convergence import has_converged
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.reading.zero_stops import gets_gradient
 
@@ -43,19 +42,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 CUT_OFF_SHARE = 0.75
 CUT_OFF_SHARE_OF_ONE_BOUND = 0.9
 FAR_DEVIATIONS = 3.0
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each such operation."""
-    paths = Paths(measurements)
     closed = {cause.site.index: cause for cause in zero_causes(paths, Why.LIMIT)}
     for cause in closed.values():
         yield _finding(cause.site, paths, 1.0, _severity_of_closed(paths, cause.site), cause.parameters)
-    if has_converged(measurements):
+    if has_converged(paths.measurements):
         return
     for site in paths.sites.values():
         if site.index in closed or not limits(site) or rectifies(site) or not gets_gradient(site):

@@ -33,12 +33,12 @@ from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import share
 from gradclinic_engine.reading.labels import is_weighted
 from gradclinic_engine.reading.loss_reading import comes_from_data, relevant
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.reading.paths import Paths
 
 COMMON_SHARE = 0.95  # the catalogue's
 FEWEST_TARGETS = 20
@@ -47,9 +47,8 @@ OF_TWO_CLASSES = frozenset(
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each target that is nearly all of one class."""
-    paths = Paths(measurements)
     for each in relevant(paths):
         target = each.targets[-1]
         total = sum(count for _, count in target.counts)

@@ -31,12 +31,12 @@ from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.reading.batch_dimension import batch_size
 from gradclinic_engine.reading.input_reading import is_feature
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Tensor, Variation
+    from gradclinic_engine.reading.paths import Paths
 
 CONSTANT_SHARE = 0.8  # the catalogue's
 FEWEST_SAMPLES = 4
@@ -45,9 +45,10 @@ FEWEST_VALUES = 3
 DENSE_SHARE = 0.5
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each input that (mostly) does not vary."""
-    paths, size = Paths(measurements), batch_size(measurements)
+    measurements = paths.measurements
+    size = batch_size(measurements)
     varies = measurements.distinct_samples > 1
     for each in measurements.inputs:
         seen = each.variation

@@ -33,12 +33,12 @@ from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.labels import is_adversarial, samples_of
 from gradclinic_engine.reading.loss_reading import comes_from_data, relevant
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.reading.paths import Paths
 
 NEED_DIFFERENCES = frozenset(
     {
@@ -51,9 +51,8 @@ NEED_DIFFERENCES = frozenset(
 FEWEST_SAMPLES = 4
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each target without any difference."""
-    paths = Paths(measurements)
     for each in relevant(paths):
         target = each.targets[0]
         if each.name not in NEED_DIFFERENCES or each.error or not comes_from_data(paths, target):

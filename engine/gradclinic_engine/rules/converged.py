@@ -29,24 +29,25 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.convergence import loss_of_a_guess
 from gradclinic_engine.reading.loss_reading import relevant
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.reading.paths import Paths
 
 REACHED_SHARE = 1e-3
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding."""
+    measurements = paths.measurements
     loss = measurements.loss
     guess = loss_of_a_guess(measurements)
     if guess is not None and guess > 0 and 0 <= loss.value <= REACHED_SHARE * guess:
         yield _finding(loss.value, guess)
         return
-    terms = list(relevant(Paths(measurements)))
+    terms = list(relevant(paths))
     if terms and all(_is_exact(each) for each in terms):
         yield _finding(loss.value, _spread(terms[0].targets[-1]))
 

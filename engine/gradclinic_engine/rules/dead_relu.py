@@ -36,19 +36,18 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.chance import may_be_chance
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site, Statistics
+    from gradclinic_engine.reading.paths import Paths
 
 OFF_SHARE = 0.9  # the catalogue's
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each activation that is off."""
-    paths = Paths(measurements)
     for site in paths.sites.values():
         if (
             site.activation

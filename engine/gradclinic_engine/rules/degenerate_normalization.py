@@ -33,7 +33,6 @@ from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.normalization import unfinished_normalization_of_a_sample
 from gradclinic_engine.reading.one_element import normalises_one_element
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.raised_errors import Raised, recognise
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.reading.zero_stops import gets_gradient
@@ -42,11 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each such operation."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     if recognise(measurements) is Raised.ONE_ELEMENT:
         refused = unfinished_normalization_of_a_sample(measurements)
         if refused is not None:

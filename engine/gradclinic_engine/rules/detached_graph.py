@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 WHAT_CUTS = {
     Means.DETACH: "hands on the value without its graph",
@@ -55,9 +56,10 @@ REMEDIES = {
 }
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each place that cuts."""
-    for severed in severed_paths(measurements):
+    measurements = paths.measurements
+    for severed in severed_paths(paths):
         if severed.means in WHAT_CUTS:
             yield _finding(measurements, severed)
 

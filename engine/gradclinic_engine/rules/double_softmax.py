@@ -35,20 +35,19 @@ from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.input_reading import LAYERS
 from gradclinic_engine.reading.loss_reading import origin, output_of, relevant
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.squashing import behind_clamps, squashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 SQUASHING_AGAIN = frozenset({"aten::softmax", "aten::log_softmax", "aten::sigmoid", "aten::log_sigmoid"})
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each output that is squashed twice."""
-    paths = Paths(measurements)
     told: set[int] = set()
     last: set[int] = set()
     for each in relevant(paths):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Tensor
+    from gradclinic_engine.reading.paths import Paths
 
 COPIES_SHARE = 0.5  # the catalogue's
 FEWEST_SAMPLES = 4
@@ -43,8 +44,9 @@ FEWEST_SAMPLES = 4
 ROOM = 4
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding, at the input that holds most of a sample."""
+    measurements = paths.measurements
     seen, distinct = measurements.seen_samples, measurements.distinct_samples
     if seen < FEWEST_SAMPLES or not distinct:
         return

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 EXCESSIVE = 0.9
 # Layers with a dropout of their own: the names of its probability and of the flag that switches it on.
@@ -46,10 +47,10 @@ WITHIN = {
 }
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each place that drops nearly everything."""
     seen: set[tuple[str, int]] = set()
-    for site in measurements.sites:
+    for site in paths.measurements.sites:
         probability = dropped(site) if site.calls and not site.output else 0.0
         place = (site.module, site.source.line if site.source else site.index)
         if EXCESSIVE <= probability < 1 and place not in seen:

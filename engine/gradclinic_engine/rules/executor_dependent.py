@@ -37,24 +37,23 @@ from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import ExecutorDifference, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 # Their derivative where two operands are equal is a matter of convention.
 WITH_TIES = frozenset({"aten::min", "aten::max", "aten::minimum", "aten::maximum", "aten::clamp", "aten::amax"})
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding, at the op that most likely makes the difference."""
-    found = measurements.executor_differences
+    found = paths.measurements.executor_differences
     if not found:
         return
-    paths = Paths(measurements)
     site = _origin(paths, found)
     names = tuple(difference.parameter for difference in found)
     first = found[0]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 GROWN_BITS = 14.0
 BROKEN_BITS = 20.0
@@ -59,10 +60,10 @@ REMEDIES = (
 REMEDIES_IN_TIME = ("Initialise the recurrent weight with `nn.init.orthogonal_`, or use a gated cell.", *REMEDIES[1:])
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient explodes."""
-    loops = [loop for loop in recurrences(measurements) if -loop.decay >= GROWN_BITS]
-    for trend in growing(measurements, GROWN_BITS):
+    loops = [loop for loop in recurrences(paths) if -loop.decay >= GROWN_BITS]
+    for trend in growing(paths, GROWN_BITS):
         bits = trend.lost_bits - USUAL_BITS_WITH_NORMS * trend.share_of(NORMALISING) * len(trend.profile.steps)
         if bits >= GROWN_BITS and not any(map(trend.runs_along, loops)):
             is_wave = bits < OF_WAVES_BITS and trend.share_of(WAVES) > 0.5  # noqa: PLR2004 - most of its layers

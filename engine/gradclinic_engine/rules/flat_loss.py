@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Site
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the loss, or the part of it, that is flat."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     for each in relevant(paths):
         if why := _why_flat(paths, each):
             yield _finding(paths, place(measurements, each), why, (), is_margin=each.name in WITH_MARGIN)

@@ -40,24 +40,24 @@ from gradclinic_engine.reading.normalization import (
     misfit,
     running_statistics,
 )
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 MISFIT_FACTOR = 10.0
 HOPELESS_FACTOR = 100.0
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding, at the first such normalisation: what comes after it is seen through it."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     baked = traced_in_eval_mode(measurements)
     for site in batch_norms(measurements):
-        known = None if is_training(site) else running_statistics(measurements, site)
+        known = None if is_training(site) else running_statistics(paths, site)
         if known is None or not paths.reaches_loss(site) or (baked and are_fresh(known)):
             continue
         factor = misfit(site)

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 # More frozen places than this (adapters between frozen weights) are told as one.
 PLACES_TOLD_APART = 4
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """INFO for each frozen module or parameter, or one CRITICAL finding when all are frozen."""
+    measurements = paths.measurements
     frozen = tuple(p.name for p in measurements.parameters if p.status is GradientStatus.FROZEN)
     if not frozen:
         return

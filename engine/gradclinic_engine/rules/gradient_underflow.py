@@ -47,11 +47,10 @@ SMALLEST_SHARE = 0.4
 NEAR_SMALLEST = 16.0
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first place on the way back."""
-    if not math.isfinite(measurements.loss.value):
+    if not math.isfinite(paths.measurements.loss.value):
         return
-    paths = Paths(measurements)
     narrow = [site for site in paths.sites.values() if site.dtype in NARROW and site.gradient]
     for site in sorted(narrow, key=lambda site: site.gradient_order):
         behind = _behind(paths, site)

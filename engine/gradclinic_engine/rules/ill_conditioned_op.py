@@ -35,23 +35,23 @@ from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.conditioning import STEEP_BITS, Steep, steep_ops
 from gradclinic_engine.reading.depth_profile import relative_gradient
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 DOMINATING_FACTOR, HOPELESS_FACTOR = 2.0**10, 2.0**17
 EXTREME_BITS = 40.0
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first such op on the way back."""
-    steep = steep_ops(measurements)
+    steep = steep_ops(paths)
     if steep:
-        yield _finding(Paths(measurements), steep[0])
+        yield _finding(paths, steep[0])
 
 
 def _finding(paths: Paths, steep: Steep) -> Finding:

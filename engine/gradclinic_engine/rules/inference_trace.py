@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 REMEDIES = (
     "Script the model instead (`torch.jit.script(model)`): then `train()` and `eval()` keep their meaning.",
@@ -48,13 +49,14 @@ REMEDIES = (
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: it is the archive as a whole."""
+    measurements = paths.measurements
     frozen = frozen_layers(measurements)
     if frozen:
         yield _frozen(frozen)
     elif traced_in_eval_mode(measurements):
-        norms = [s for s in batch_norms(measurements) if not is_training(s) and running_statistics(measurements, s)]
+        norms = [s for s in batch_norms(measurements) if not is_training(s) and running_statistics(paths, s)]
         dropouts = [site for site in measurements.sites if _is_switched_off(site)]
         if norms or dropouts:
             yield _baked(norms, dropouts)

@@ -34,20 +34,20 @@ from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.linear_chains import Layer, chained, layers
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 MOST = 0.5
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each chain, at its second layer."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     known = layers(paths)
     pairs = {}
     for layer in known.values():

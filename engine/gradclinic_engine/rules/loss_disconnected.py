@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding."""
-    if not is_disconnected(measurements):
+    measurements = paths.measurements
+    if not is_disconnected(paths):
         return
     names = tuple(parameter.name for parameter in measurements.parameters if parameter.requires_grad)
     why = (

@@ -34,21 +34,21 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.loss_reading import output_of, relevant
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 # What they give may be logarithms of probabilities that need not sum to one.
 LOGARITHMS = frozenset({"aten::log", "aten::log_sigmoid", "aten::log_softmax", "aten::logaddexp", "aten::logsumexp"})
 ROUNDING = 1e-3
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each loss whose prediction is no (log-)probability."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     for each in relevant(paths):
         got = each.prediction
         if got.nonfinite or not got.min <= got.max:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 NOT_IMPLEMENTED = re.compile(r"derivative for '?(?:aten::)?(\w+)'? is not implemented")
 SOFT_VERSIONS = {
@@ -54,9 +55,10 @@ SOFT_VERSIONS = {
 STRAIGHT_THROUGH = "Pass the gradient straight through: `y = soft + (hard - soft).detach()`."
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each op that cuts, and one for the op whose backward torch does not have."""
-    for severed in severed_paths(measurements):
+    measurements = paths.measurements
+    for severed in severed_paths(paths):
         if severed.means is Means.NON_DIFFERENTIABLE:
             yield _finding(severed.site, severed.parameters, "gives a result without a derivative")
     named = NOT_IMPLEMENTED.search(measurements.loss.backward_error)

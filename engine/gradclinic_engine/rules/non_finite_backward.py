@@ -34,13 +34,13 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, spoiled
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.precision import overflowed_backward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 EPSILON_INSIDE = "Add an epsilon inside, where the slope is infinite: `(x + 1e-12).sqrt()`, not `x.sqrt() + 1e-12`."
 SAFE_VERSIONS = {
@@ -51,11 +51,10 @@ SAFE_VERSIONS = {
 }
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first op in backward order."""
-    paths = Paths(measurements)
     names = spoiled(paths)
-    if not names or not math.isfinite(measurements.loss.value):
+    if not names or not math.isfinite(paths.measurements.loss.value):
         return
     origin = backward_origin(paths)
     if origin and not overflowed_backward(*origin):

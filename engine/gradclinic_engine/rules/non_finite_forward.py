@@ -34,13 +34,13 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import forward_origin, spoiled
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.precision import overflowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 SAFE_VERSIONS = {
     "log": "Keep the operand above zero: `x.clamp(min=1e-8).log()`, or use `log_softmax` or `logsigmoid`.",
@@ -52,11 +52,11 @@ SAFE_VERSIONS = {
 }
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first origin in execution order, or the loss itself."""
+    measurements = paths.measurements
     if math.isfinite(measurements.loss.value) or measurements.loss.error:
         return
-    paths = Paths(measurements)
     site = forward_origin(paths)
     if site:
         if not overflowed(paths, site):  # that is `overflow-low-precision`

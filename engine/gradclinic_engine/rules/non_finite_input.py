@@ -29,17 +29,17 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.measurements import Culprit, Tensor
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each input with such values, and one for the target."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     for tensor in measurements.inputs:
         if tensor.statistics.nonfinite:
             yield _finding(paths, tensor, f"input:{tensor.name}")

@@ -33,20 +33,20 @@ from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
 from gradclinic_engine.reading.normalization import BATCH_NORMS
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
 KEEPING_STATISTICS = BATCH_NORMS | {"aten::instance_norm"}
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for all of them together: whatever broke one broke the others."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     broken = is_broken(paths)
     counts = {p.name: p.weight.nonfinite for p in measurements.parameters if p.weight.nonfinite}
     kept = {name for site in measurements.sites if plain(site.op) in KEEPING_STATISTICS for name in site.buffers}

@@ -35,12 +35,12 @@ from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.reading.loss_reading import output_of, relevant
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Site, Target
+    from gradclinic_engine.reading.paths import Paths
 
 RANGES = {
     **dict.fromkeys(("sigmoid", "softmax", "hardsigmoid"), (0.0, 1.0)),
@@ -60,9 +60,8 @@ OUTSIDE_SHARE = 0.1
 MARGIN_OF_SPREAD = 0.05
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each output that cannot reach its targets."""
-    paths = Paths(measurements)
     for each in relevant(paths):
         output = output_of(paths, each)
         if output is None or each.error:

@@ -34,7 +34,6 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, forward_origin, spoiled
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.precision import FORMATS, overflowed, overflowed_backward
 
 if TYPE_CHECKING:
@@ -42,11 +41,12 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first overflow forward, else the first on the way back."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     names = spoiled(paths)
     if measurements.loss.error:
         return

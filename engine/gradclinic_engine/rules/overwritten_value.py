@@ -32,7 +32,6 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.never_used import is_write
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.twins import has_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 
@@ -40,15 +39,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 # The same at every batch.
 FIXED_SELECTIONS = frozenset(f"aten::{name}" for name in ("slice", "select", "narrow", "split", "chunk", "unbind"))
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each op that drops what was computed."""
-    for cause in zero_causes(Paths(measurements), Why.NEVER_USED):
-        yield _finding(measurements, cause)
+    for cause in zero_causes(paths, Why.NEVER_USED):
+        yield _finding(paths.measurements, cause)
 
 
 def _finding(measurements: Measurements, cause: Cause) -> Finding:

@@ -44,7 +44,6 @@ from gradclinic_engine.reading.depth_profile import (
     first_found,
     only_weighs,
 )
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
 
 if TYPE_CHECKING:
@@ -52,15 +51,15 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 LOST_BITS, GROWN_BITS = 17.0, 14.0
 HOPELESS_LOST_BITS, HOPELESS_GROWN_BITS = 24.0, 20.0
 EXPLAINED_SHARE = 0.5
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each stack of layers that no other one shares."""
-    paths = Paths(measurements)
     told: set[int] = set()
 
     def look(start: Site) -> Finding | None:
@@ -73,7 +72,7 @@ def check(measurements: Measurements) -> Iterator[Finding]:
         profile = depth_profile(paths, start)
         back = profile.decay if profile and profile.is_exponential else 0.0
         lost = _lost_bits(scale, back)
-        return _finding(measurements, scale, lost) if lost >= LOST_BITS or -lost >= GROWN_BITS else None
+        return _finding(paths.measurements, scale, lost) if lost >= LOST_BITS or -lost >= GROWN_BITS else None
 
     if is_any_unusual(paths):
         for finding in first_found(entry_layers(paths), look):

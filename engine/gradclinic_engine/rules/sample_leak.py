@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 ARRANGING = frozenset(
     f"aten::{name}"
@@ -58,8 +59,9 @@ OF_SEQUENCES = 3  # dimensions: samples, steps, features
 CHANGE_SHARE = 1e-3
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding: the first place in execution order."""
+    measurements = paths.measurements
     leak = measurements.leak
     if leak is None:
         return

@@ -49,11 +49,10 @@ if TYPE_CHECKING:
 ALL_BUT_GONE_SHARE = 0.99
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each activation that is saturated."""
-    if has_converged(measurements):
+    if has_converged(paths.measurements):
         return
-    paths = Paths(measurements)
     for site in paths.sites.values():
         if site.requires_grad and paths.reaches_loss(site):
             found = saturation(paths, site)

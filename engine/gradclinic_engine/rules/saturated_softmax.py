@@ -38,21 +38,20 @@ from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.one_hot import SOFT_ENOUGH, OneHot, one_hot
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 ALL_BUT_GONE = 1e-4
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each softmax that is one-hot."""
-    if has_converged(measurements):
+    if has_converged(paths.measurements):
         return
-    paths = Paths(measurements)
     for site in paths.sites.values():
         found = one_hot(paths, site)
         if found is not None:

@@ -31,19 +31,19 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Tensor
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.shadowed import Shadowed, shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each module that has copies in the place of its parameters."""
     groups: dict[tuple[str, str], list[Shadowed]] = {}
-    for found in shadowed(Paths(measurements)):
+    for found in shadowed(paths):
         groups.setdefault((found.parameter.module, found.copy.rpartition(".")[0]), []).append(found)
     for group in groups.values():
         yield _finding(group)

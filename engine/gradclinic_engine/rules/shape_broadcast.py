@@ -35,12 +35,12 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.loss_reading import PLACING, relevant, shape_of
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 BROADCASTING = frozenset(
     f"aten::{name}"
@@ -48,15 +48,14 @@ BROADCASTING = frozenset(
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for the request's loss, and one for each operation within the model."""
-    paths = Paths(measurements)
     for each in relevant(paths):
         got, target = each.prediction.shape, each.targets[-1].shape
         if each.name in ELEMENTWISE and not each.error and got != target and min(math.prod(got), math.prod(target)) > 1:
             together = broadcast(got, target)
             if together is not None and math.prod(together) > min(math.prod(got), math.prod(target)):
-                yield _finding(place(measurements, each), got, target, together)
+                yield _finding(place(paths.measurements, each), got, target, together)
     for site in paths.sites.values():
         if plain(site.op) in BROADCASTING and site.requires_grad and paths.reaches_loss(site):
             operands = _operands(site)

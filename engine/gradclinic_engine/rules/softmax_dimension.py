@@ -36,22 +36,22 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.batch_dimension import batch_dimensions, batch_size
 from gradclinic_engine.reading.loss_reading import output_of, relevant
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.squashing import argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 SOFTMAX = frozenset({"aten::softmax", "aten::log_softmax", "aten::_softmax", "aten::_log_softmax"})
 NORMS = frozenset({"aten::linalg_vector_norm", "aten::norm"})
 PRODUCTS = frozenset({"aten::matmul", "aten::bmm"})
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each softmax or norm over the wrong dimension."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     told: set[int] = set()
     size = batch_size(measurements)
     for site in paths.sites.values():

@@ -31,22 +31,21 @@ from gradclinic_engine.judging.finding import Evidence, Finding, Location, Sever
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import share
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.unit_copies import copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.reading.paths import Paths
 
 MANY = 0.5
 NEARLY_ALL = 0.99
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each layer of copies."""
-    paths = Paths(measurements)
-    for parameter in measurements.parameters:
+    for parameter in paths.measurements.parameters:
         if len(parameter.shape) > 1 and parameter.requires_grad:
             found = copies(paths, parameter)
             if found is not None and found[1] >= MANY:

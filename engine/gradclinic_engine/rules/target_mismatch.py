@@ -31,20 +31,20 @@ from gradclinic_engine.judging.finding import Evidence, Finding, Location, Sever
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding where the loss raised because of its target."""
+    measurements = paths.measurements
     if recognise(measurements) is not Raised.TARGET_MISMATCH:
         return
-    paths = Paths(measurements)
     said = measurements.loss.error or measurements.loss.backward_error
     called = failed_term(measurements) or next(iter(measurements.terms), None)
     yield RULE.finding(

@@ -35,13 +35,13 @@ from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.loss_reading import relevant
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.reading.paths import Paths
 
 SIGNS = frozenset({"hinge_embedding_loss", "soft_margin_loss", "cosine_embedding_loss", "margin_ranking_loss"})
 PROBABILITIES = frozenset(
@@ -50,9 +50,9 @@ PROBABILITIES = frozenset(
 ROUNDING = 1e-3
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each target with values outside of its loss's range."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     if recognise(measurements) is Raised.TARGET_MISMATCH:
         return
     found = [finding for each in relevant(paths) for finding in _out_of_range(paths, each)]

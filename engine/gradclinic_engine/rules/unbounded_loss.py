@@ -33,22 +33,22 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.loss_signs import parts
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.loss_signs import Part
+    from gradclinic_engine.reading.paths import Paths
 
 DISTANCES = frozenset(
     {"aten::norm", "aten::linalg_vector_norm", "aten::cdist", "aten::pairwise_distance", "aten::square", "aten::abs"}
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     if measurements.loss.kind == "model":
         yield from _of_model(paths)
     for each in relevant(paths):

@@ -35,12 +35,12 @@ from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.tiny_run import statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.reading.input_reading import NORMALISING, next_steps, raw_readers
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site, Tensor
+    from gradclinic_engine.reading.paths import Paths
 
 LARGE_RMS, LARGE_OUTPUT_RMS = 20.0, 10.0
 SMALL_RMS, SMALL_EFFECT = 1e-3, 1e-2
@@ -50,10 +50,9 @@ FLAT_SHARE = 0.5
 USUAL_OUTPUT_RMS = 3.0
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each input that is out of scale."""
-    paths = Paths(measurements)
-    for each in measurements.inputs:
+    for each in paths.measurements.inputs:
         if "float" not in each.dtype or not each.statistics.rms > 0:
             continue
         layers = [site for site in raw_readers(paths, each.name) if not _is_normalised(paths, site)]

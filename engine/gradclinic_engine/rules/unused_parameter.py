@@ -37,7 +37,6 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.module_tree import whole_modules
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.severed_paths import is_disconnected, without_way
 from gradclinic_engine.reading.shadowed import shadowed
 from gradclinic_engine.reading.twins import has_learning_twin
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Parameter
+    from gradclinic_engine.reading.paths import Paths
 
 # Of all trainable elements; idle heads and poolers of healthy models are below it.
 LARGE_SHARE = 0.1
@@ -57,22 +57,23 @@ UNREAD, NOT_TAKEN, NOT_USED = (
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One for each module all of whose parameters are unused (or branch of such), and each single one beside those."""
+    measurements = paths.measurements
     ran = {site.index for site in measurements.sites if site.calls}
     fates: dict[str, list[Parameter]] = {UNREAD: [], NOT_TAKEN: [], NOT_USED: []}
-    copied = {found.parameter.name for found in shadowed(Paths(measurements))}
-    for parameter in without_way(measurements):
+    copied = {found.parameter.name for found in shadowed(paths)}
+    for parameter in without_way(paths):
         if parameter.name in copied:
             continue
         fates[UNREAD if not parameter.read_by else NOT_USED if ran & set(parameter.read_by) else NOT_TAKEN].append(
             parameter
         )
-    if is_disconnected(measurements):
+    if is_disconnected(paths):
         return
     for fate, parameters in fates.items():
         parts = whole_modules(measurements, [parameter.name for parameter in parameters])
-        for module, names in branches(Paths(measurements), parts) if fate == NOT_USED else parts:
+        for module, names in branches(paths, parts) if fate == NOT_USED else parts:
             yield _finding(measurements, fate, module, names)
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 LOST_BITS = 17.0  # the 24 bits of a float32, less the 7 bits of a step of 1 %
 HOPELESS_BITS = 24.0
@@ -57,13 +58,13 @@ REMEDIES_IN_TIME = (
 )
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient vanishes."""
-    for trend in fading(measurements, LOST_BITS, HOPELESS_BITS):
+    for trend in fading(paths, LOST_BITS, HOPELESS_BITS):
         severity = Severity.CRITICAL if trend.lost_bits >= HOPELESS_BITS else Severity.WARNING
         compared = Evidence("relative_gradient_first_to_best", 2**-trend.lost_bits, threshold=2**-LOST_BITS)
         yield over_depth(RULE, trend, severity, compared, REMEDIES)
-    for loop in recurrences(measurements):
+    for loop in recurrences(paths):
         if loop.decay >= (LOST_BITS if loop.starved else LOST_IN_TIME_BITS):
             yield over_time(RULE, loop, _severity_in_time(loop), LOST_IN_TIME_BITS, REMEDIES_IN_TIME)
 

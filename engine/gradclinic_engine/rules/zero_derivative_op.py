@@ -30,18 +30,17 @@ from gradclinic_engine.judging.finding import Evidence, Finding, Location, Sever
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each such op."""
-    paths = Paths(measurements)
     for cause in zero_causes(paths, Why.STEP):
         yield _finding(cause.site, tuple(cause.parameters))
 

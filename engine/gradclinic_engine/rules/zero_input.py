@@ -32,7 +32,6 @@ from gradclinic_engine.judging.finding import Evidence, Finding, Location, Sever
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.reading.paths import Paths
 
 # One gate each: plain, none, GRU, LSTM.
 GATES = (1, 3, 4)
@@ -50,11 +50,10 @@ SPLITS = frozenset(f"aten::{name}" for name in ("chunk", "split", "unsafe_chunk"
 STEPS_TO_SUM = 3
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each source of zeros."""
-    paths = Paths(measurements)
     for cause in zero_causes(paths, Why.INPUT):
-        starved = [p for p in measurements.parameters if p.name in cause.parameters]
+        starved = [p for p in paths.measurements.parameters if p.name in cause.parameters]
         yield _finding(paths, cause, starved)
 
 

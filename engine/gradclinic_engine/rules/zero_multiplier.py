@@ -35,7 +35,6 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.op_factors import DROPOUTS
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.twins import has_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
@@ -44,11 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each such product."""
-    paths = Paths(measurements)
+    measurements = paths.measurements
     learns = any(parameter.status is GradientStatus.FLOWING for parameter in measurements.parameters)
     if measurements.loss.kind == "model" and measurements.loss.value == 0 and not learns:
         return  # all of the loss is gone

@@ -32,22 +32,21 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
-from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.measurements import Measurements, Parameter
+    from gradclinic_engine.reading.paths import Paths
 
 
-def check(measurements: Measurements) -> Iterator[Finding]:
+def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each weight of zeros that heals, and one for all of them that block each other."""
-    paths = Paths(measurements)
     causes = {cause.origin.name: cause for cause in zero_causes(paths, Why.WEIGHT) if cause.origin}
     blocked = {name for cause in causes.values() for name in cause.parameters}
     stuck: list[tuple[Parameter, list[str]]] = []
-    for parameter in measurements.parameters:
+    for parameter in paths.measurements.parameters:
         if parameter.name not in causes:
             continue
         affected = [name for name in causes[parameter.name].parameters if name != parameter.name]
