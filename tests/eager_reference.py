@@ -124,7 +124,7 @@ def eager(request: Request) -> tuple[float, dict[str, float | None]]:
     """The loss, and the RMS of each parameter's gradient (None where there is none), as torch gives them."""
     model = copy.deepcopy(request.model)
     with tempfile.TemporaryDirectory() as scratch:
-        loss_of = criterion.build(request.spec(), request.files(Path(scratch)), device=CPU)
+        loss_of = criterion.build(analysis.request_of(request.spec(), request.files(Path(scratch))), device=CPU)
     torch.manual_seed(request.seed)
     loss = loss_of(model(*copy.deepcopy(request.arguments)))
     if loss.requires_grad:

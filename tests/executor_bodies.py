@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_worker.process import zygote_process
 
 if TYPE_CHECKING:
@@ -140,13 +140,11 @@ def use_memory(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResul
 
 
 def refuse(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
-    raise AnalysisError(
-        diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, "shapes do not fit", field="spec.inputs_sha256", trace="at line 3"
-    )
+    raise AnalysisError(FailureReason.FORWARD_ERROR, "shapes do not fit", field="spec.inputs_sha256", trace="at line 3")
 
 
 def claim_worker_lost(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
-    raise AnalysisError(diagnosis_pb2.FAILURE_REASON_WORKER_LOST, "try me again")
+    raise AnalysisError("WORKER_LOST", "try me again")  # type: ignore[arg-type]  # as a hostile executor would
 
 
 def defect(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:

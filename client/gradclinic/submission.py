@@ -16,9 +16,9 @@ from google.protobuf.struct_pb2 import Struct
 
 from gradclinic import archives, tensors
 from gradclinic.errors import BadCall
-from gradclinic.losses import FUNCTIONAL_LOSSES, FunctionalLossSignature
 from gradclinic.payloads import Payload
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES, FunctionalLossSignature
 
 if TYPE_CHECKING:
     import torch

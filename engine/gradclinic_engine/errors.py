@@ -1,4 +1,4 @@
-"""Why an analysis gives up: one error that crosses process boundaries as a proto Failure.
+"""Why an analysis gives up.
 
 AnalysisError
 └── RaisedError
@@ -6,11 +6,22 @@ AnalysisError
 
 from __future__ import annotations
 
-from gradclinic.v1 import diagnosis_pb2
+import enum
+
+
+class FailureReason(enum.StrEnum):
+    """Why there can be no result."""
+
+    BAD_ARCHIVE = "BAD_ARCHIVE"
+    FORBIDDEN_OPERATOR = "FORBIDDEN_OPERATOR"
+    BAD_INPUTS = "BAD_INPUTS"
+    FORWARD_ERROR = "FORWARD_ERROR"
+    LOSS_ERROR = "LOSS_ERROR"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
 
 
 class AnalysisError(Exception):
-    """The analysis has no result; says why in the contract's own words.
+    """The analysis has no result.
 
     Attributes:
         reason: The enumerated reason.
@@ -19,18 +30,12 @@ class AnalysisError(Exception):
         trace: The TorchScript trace where the model or the loss raised, or "".
     """
 
-    def __init__(
-        self, reason: diagnosis_pb2.FailureReason.ValueType, message: str, *, field: str = "", trace: str = ""
-    ) -> None:
+    def __init__(self, reason: FailureReason, message: str, *, field: str = "", trace: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
         self.trace = trace
-
-    def failure(self) -> diagnosis_pb2.Failure:
-        """The same as a message of the contract."""
-        return diagnosis_pb2.Failure(reason=self.reason, message=self.message, field=self.field, trace=self.trace)
 
 
 class RaisedError(AnalysisError):

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.torchscript import archive, vetting_code, vetting_policy
 from hostile.hostile_archives import Plain, rewritten, saved, with_code
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CPU = torch.device("cpu")
-BAD_ARCHIVE = diagnosis_pb2.FAILURE_REASON_BAD_ARCHIVE
-FORBIDDEN = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
+BAD_ARCHIVE = FailureReason.BAD_ARCHIVE
+FORBIDDEN = FailureReason.FORBIDDEN_OPERATOR
 
 
 def refusal(content: bytes, folder: Path) -> AnalysisError:

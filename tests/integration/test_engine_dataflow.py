@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.observe import observe
 from gradclinic_engine.observe.criterion import Criterion, build
 from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.request import Request
 from gradclinic_engine.torchscript import probe, program
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Raises(Base):
 def test_probes_are_off_and_modes_are_back_when_the_model_raises(tmp_path: Path) -> None:
     with pytest.raises(AnalysisError) as caught:
         observed(Raises(), tmp_path, torch.randn(3, 4))
-    assert caught.value.reason == diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR
+    assert caught.value.reason == FailureReason.FORWARD_ERROR
     assert "mat1 and mat2 shapes cannot be multiplied" in caught.value.message
     assert "torch.matmul(self.a(x), torch.ones(3, 3))" in caught.value.trace
     assert not probe.are_on()
@@ -336,7 +336,7 @@ def test_a_very_large_graph_is_prepared_and_run(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(Many(), x, check_trace=False), tmp_path / "model.pt")
     loaded = torch.jit.load(tmp_path / "model.pt")
     prepared = program.prepare(loaded, [("0", x)])
-    criterion = build(diagnosis_pb2.DiagnosisSpec(), {}, device=torch.device("cpu"))
+    criterion = build(Request("", ""), device=torch.device("cpu"))
     found = observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
     assert len(found.sites) == 10_001
     assert all(site.gradient is not None and site.reaches_loss for site in found.sites)

@@ -11,7 +11,7 @@ from torch import nn
 
 from gradclinic.v1 import diagnosis_pb2 as pb
 from gradclinic.v1 import executor_pb2, finding_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_worker import analysis
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_scores_that_binary_cross_entropy_refuses(tmp_path: Path) -> None:
 def test_an_error_that_is_not_the_targets_stays_a_failure(tmp_path: Path) -> None:
     with pytest.raises(AnalysisError) as caught:
         diagnose(tmp_path, "huber_loss", torch.zeros(16, 3), delta=-1.0)
-    assert pb.FAILURE_REASON_LOSS_ERROR == caught.value.reason
+    assert FailureReason.LOSS_ERROR == caught.value.reason
 
 
 def test_nan_scores_are_not_missing_probabilities(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.torchscript import archive
 
 CPU = torch.device("cpu")
@@ -40,7 +39,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.touch()
     error = refusal(path)
-    assert (error.reason, error.field) == (pb.FAILURE_REASON_BAD_ARCHIVE, "model")
+    assert (error.reason, error.field) == (FailureReason.BAD_ARCHIVE, "model")
     assert "empty (0 bytes)" in error.message
 
 
@@ -57,7 +56,7 @@ def test_what_is_no_archive_is_told_what_it_is(write: object, said: str, tmp_pat
     path = tmp_path / "model.pt"
     write(path)  # type: ignore[operator]  # the cases are plain callables
     error = refusal(path)
-    assert error.reason == pb.FAILURE_REASON_BAD_ARCHIVE
+    assert error.reason == FailureReason.BAD_ARCHIVE
     assert said in error.message
 
 
@@ -76,7 +75,7 @@ def test_an_archive_that_inflates_is_not_opened(tmp_path: Path) -> None:
 
 def test_an_operator_that_reads_files_is_forbidden(tmp_path: Path) -> None:
     error = refusal(saved(Reads(), tmp_path))
-    assert error.reason == pb.FAILURE_REASON_FORBIDDEN_OPERATOR
+    assert error.reason == FailureReason.FORBIDDEN_OPERATOR
     assert "torch.from_file" in error.message
     assert "code/" in error.message
 
@@ -89,5 +88,5 @@ def test_damaged_source_lines_are_told(tmp_path: Path) -> None:
         for name, content in contents.items():
             file.writestr(name, b"\0" + content if name.endswith(".debug_pkl") else content)
     error = refusal(path)
-    assert error.reason == pb.FAILURE_REASON_BAD_ARCHIVE
+    assert error.reason == FailureReason.BAD_ARCHIVE
     assert "cannot load the archive" in error.message

@@ -25,7 +25,7 @@ def loaded_by(statement: str) -> str:
     [
         ("import gradclinic", ""),
         ("import gradclinic.v1.diagnosis_pb2", ""),
-        ("import gradclinic.losses", ""),
+        ("import gradclinic_engine.losses", ""),
         ("from gradclinic import Diagnosis, DiagnosisFailed", ""),
         ("from gradclinic import Client, AsyncClient", "grpc"),
         ("import gradclinic.cli", "click"),

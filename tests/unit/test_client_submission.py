@@ -10,9 +10,9 @@ import torch
 from google.protobuf.json_format import MessageToDict
 
 from gradclinic.errors import BadCall
-from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.submission import prepare
 from gradclinic.v1 import diagnosis_pb2
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic.v1 import executor_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.observe import criterion
+from gradclinic_engine.request import LossRequest, Request
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], requires_grad=True)
@@ -25,16 +24,15 @@ def functional(
     folder: Path, name: str, target: dict[str, torch.Tensor], *, output: str = "", **options: float
 ) -> criterion.Criterion:
     save_file(target, folder / "target")
-    loss = pb.FunctionalLoss(name=name)
-    loss.options.update(options)
-    spec = pb.DiagnosisSpec(loss=pb.LossSpec(functional=loss), output=output)
-    return criterion.build(spec, {executor_pb2.ATTACHMENT_TARGET: str(folder / "target")}, device=CPU)
+    loss = LossRequest("functional", name, options)
+    request = Request("", "", str(folder / "target"), loss, output)
+    return criterion.build(request, device=CPU)
 
 
 def failure(loss: criterion.Criterion, output: object) -> str:
     with pytest.raises(AnalysisError) as caught:
         loss(output)
-    assert caught.value.reason == pb.FAILURE_REASON_LOSS_ERROR
+    assert caught.value.reason == FailureReason.LOSS_ERROR
     return caught.value.message
 
 
@@ -72,7 +70,7 @@ def test_a_target_of_another_loss_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_scalar_is_refused() -> None:
-    model = criterion.build(pb.DiagnosisSpec(loss=pb.LossSpec(model=pb.ModelLoss())), {}, device=CPU)
+    model = criterion.build(Request("", "", loss=LossRequest("model")), device=CPU)
     assert "shape [2, 3]; a loss must be a scalar" in failure(model, LOGITS)
     assert model(LOGITS.sum()[None]).shape == ()
 
@@ -80,19 +78,16 @@ def test_a_loss_that_is_no_scalar_is_refused() -> None:
 def test_a_loss_module_gets_output_and_target(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(Halved()), str(tmp_path / "loss.pt"))
     save_file({"target": torch.ones(2, 3)}, tmp_path / "target")
-    files = {
-        executor_pb2.ATTACHMENT_TARGET: str(tmp_path / "target"),
-        executor_pb2.ATTACHMENT_LOSS: str(tmp_path / "loss.pt"),
-    }
-    loss = criterion.build(pb.DiagnosisSpec(loss=pb.LossSpec(module_sha256="0" * 64)), files, device=CPU)
+    wanted = LossRequest("module", module=str(tmp_path / "loss.pt"))
+    loss = criterion.build(Request("", "", str(tmp_path / "target"), wanted), device=CPU)
     assert torch.equal(loss(LOGITS), torch.nn.functional.mse_loss(LOGITS, torch.ones(2, 3)) / 2)
 
 
 def test_the_random_projection_is_the_same_every_time_and_has_a_gradient_behind_softmax() -> None:
     torch.manual_seed(1)
-    first = criterion.build(pb.DiagnosisSpec(), {}, device=CPU)(LOGITS.softmax(-1))
+    first = criterion.build(Request("", ""), device=CPU)(LOGITS.softmax(-1))
     torch.manual_seed(2)
-    second = criterion.build(pb.DiagnosisSpec(), {}, device=CPU)(LOGITS.softmax(-1))
+    second = criterion.build(Request("", ""), device=CPU)(LOGITS.softmax(-1))
     assert torch.equal(first, second)
     (gradient,) = torch.autograd.grad(first, LOGITS)
     assert gradient.abs().max() > 1e-3

@@ -6,8 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gradclinic.v1 import diagnosis_pb2 as pb
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.observe import feed
 
 CPU = torch.device("cpu")
@@ -41,7 +40,7 @@ def nested() -> torch.jit.ScriptModule:
 def refused(module: torch.jit.ScriptModule, tensors: dict[str, torch.Tensor]) -> str:
     with pytest.raises(AnalysisError) as caught:
         feed.bind(module, tensors)
-    assert caught.value.reason == pb.FAILURE_REASON_BAD_INPUTS
+    assert caught.value.reason == FailureReason.BAD_INPUTS
     return caught.value.message
 
 

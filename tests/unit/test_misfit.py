@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradclinic.v1 import diagnosis_pb2
+from gradclinic_engine.errors import FailureReason
 from gradclinic_engine.observe import misfit
 
 
@@ -29,7 +29,7 @@ def raised(model: nn.Module, inputs: torch.Tensor) -> str:
 def test_a_wrong_shape_is_put_down_to_the_inputs(model: nn.Module, inputs: torch.Tensor) -> None:
     said = raised(model, inputs)
     error = misfit.forward_error(said, "", {"0": inputs}, model.parameters())
-    assert (diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, "inputs") == (error.reason, error.field)
+    assert (FailureReason.FORWARD_ERROR, "inputs") == (error.reason, error.field)
     assert said.rstrip(".") in error.message
     assert f"`0` float32{list(inputs.shape)}" in error.message
 
@@ -38,11 +38,11 @@ def test_a_wrong_shape_is_put_down_to_the_inputs(model: nn.Module, inputs: torch
 def test_a_wrong_dtype_names_the_right_one(dtype: torch.dtype) -> None:
     model, inputs = nn.Linear(8, 3), torch.ones(4, 8, dtype=dtype)
     error = misfit.forward_error(raised(model, inputs), "", {"x": inputs}, model.parameters())
-    assert (diagnosis_pb2.FAILURE_REASON_BAD_INPUTS, "inputs") == (error.reason, error.field)
+    assert (FailureReason.BAD_INPUTS, "inputs") == (error.reason, error.field)
     assert error.message.endswith("The parameters are float32: send `x` as float32.")
 
 
 def test_any_other_error_is_the_models_own() -> None:
     error = misfit.forward_error("the gate is closed", "trace", {"0": torch.ones(4, 8)}, [])
-    assert (diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, "model", "trace") == (error.reason, error.field, error.trace)
+    assert (FailureReason.FORWARD_ERROR, "model", "trace") == (error.reason, error.field, error.trace)
     assert "The model raised: the gate is closed. It got `0` float32[4, 8]." == error.message

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES
 from gradclinic_service.errors import InvalidRequest, Violation, require
 from gradclinic_service.settings import MAX_CHUNK_BYTES
 from gradclinic_service.upload_messages import Piece

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import resource
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from google.protobuf import json_format
 
 from gradclinic import __version__
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_engine import rules
-from gradclinic_engine.observe import criterion, feed, further_runs, observe, randomness
-from gradclinic_engine.observe.observe_run import Subject
-from gradclinic_engine.torchscript import archive, program
+from gradclinic_engine import diagnose, rules
+from gradclinic_engine.request import Depth, LossRequest, Request, Stage
 from gradclinic_worker import report
 
 if TYPE_CHECKING:
@@ -24,6 +22,15 @@ if TYPE_CHECKING:
 
 Entered: TypeAlias = "Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]"
 NANOSECONDS_PER_SECOND = 1_000_000_000
+LOSS_KINDS = {
+    "functional": "functional",
+    "module_sha256": "module",
+    "model": "model",
+    "random_projection": "random_projection",
+    None: "random_projection",
+}
+STAGES = {stage: diagnosis_pb2.DiagnosisStage.Value(f"DIAGNOSIS_STAGE_{stage}") for stage in Stage}
+DEPTHS = {diagnosis_pb2.Depth.Value(f"DEPTH_{depth}"): depth for depth in Depth}
 
 
 class StageClock:
@@ -103,39 +110,28 @@ def measure(
     device: torch.device,
     entered: Entered,
 ) -> Measurements:
-    """Everything up to the rules: what a run of the model shows.
-
-    Args:
-        spec: The request.
-        files: Readable paths of its attachments.
-        device: Where to run.
-        entered: Told of each stage and of the progress, 0..1.
-
-    Raises:
-        AnalysisError: As in `analyse`.
-    """
-    randomness.seed(spec.seed)
-    entered(diagnosis_pb2.DIAGNOSIS_STAGE_LOAD, 0.0)
-    module, inlined = archive.load_inlined(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model")
-    inputs = feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs")
-    feed.refuse_empty(inputs, field="inputs")
-    arguments = feed.bind(module, inputs)
-    loss = criterion.build(spec, files, device=device)
-    entered(diagnosis_pb2.DIAGNOSIS_STAGE_PREPARE, 0.1)
-    named = list(zip(_argument_names(module, inputs), arguments, strict=True))
-    prepared = program.prepare(module, named, archive_path=files[executor_pb2.ATTACHMENT_MODEL], inlined=inlined)
-    subject = Subject(prepared, tuple(arguments), inputs, loss, spec.seed)
-    found = observe.observe(subject, entered=entered)
-    found = replace(found, notes=(*found.notes, *randomness.note(found, spec.seed)))
-    sources = further_runs.Sources(
-        model=lambda: archive.load(files[executor_pb2.ATTACHMENT_MODEL], device=device, field="model"),
-        inputs=lambda: feed.read_tensors(files[executor_pb2.ATTACHMENT_INPUTS], device=device, field="inputs"),
+    """Everything up to the rules, with the arguments and errors of `analyse`."""
+    return diagnose.measure(
+        request_of(spec, files),
+        device=device,
+        entered=lambda stage, progress: entered(STAGES[stage], progress),
     )
-    return further_runs.extend(found, subject, sources, spec.depth)
 
 
-def _argument_names(module: torch.jit.ScriptModule, inputs: Mapping[str, torch.Tensor]) -> list[str]:
-    """Each argument of forward under the name it was sent with."""
-    sent = {name.partition(".")[0] for name in inputs}
-    parameters = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]  # typed as a plain callable
-    return [str(i) if str(i) in sent else parameter.name for i, parameter in enumerate(parameters)]
+def request_of(spec: diagnosis_pb2.DiagnosisSpec, files: Mapping[executor_pb2.Attachment.ValueType, str]) -> Request:
+    """The engine's request for one of the contract."""
+    return Request(
+        model=files[executor_pb2.ATTACHMENT_MODEL],
+        inputs=files[executor_pb2.ATTACHMENT_INPUTS],
+        target=files.get(executor_pb2.ATTACHMENT_TARGET),
+        loss=LossRequest(
+            kind=LOSS_KINDS[spec.loss.WhichOneof("kind")],
+            name=spec.loss.functional.name,
+            options=json_format.MessageToDict(spec.loss.functional.options),
+            module=files.get(executor_pb2.ATTACHMENT_LOSS),
+            tensors=files.get(executor_pb2.ATTACHMENT_LOSS_OPTIONS),
+        ),
+        output=spec.output,
+        depth=DEPTHS.get(spec.depth, Depth.STANDARD),
+        seed=spec.seed,
+    )

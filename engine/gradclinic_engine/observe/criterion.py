@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from google.protobuf import json_format
 
-from gradclinic.losses import FUNCTIONAL_LOSSES
-from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_engine.errors import AnalysisError, RaisedError
+from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES
 from gradclinic_engine.observe import feed
 from gradclinic_engine.observe.loss_calls import LossCall
 from gradclinic_engine.observe.loss_program import LossProgram
+from gradclinic_engine.request import LossRequest
 from gradclinic_engine.torchscript import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradclinic.losses import FunctionalLossSignature
+    from gradclinic_engine.losses import FunctionalLossSignature
+    from gradclinic_engine.request import Request
 
 # The projection must be the same at every run, whatever seed the request has.
 PROJECTION_SEED = 0x67726164
@@ -108,64 +108,56 @@ class Criterion:
 
 
 def build(
-    spec: diagnosis_pb2.DiagnosisSpec,
-    files: Mapping[executor_pb2.Attachment.ValueType, str],
+    request: Request,
     *,
     device: torch.device,
 ) -> Criterion:
     """Makes the loss that a request asks for.
 
     Args:
-        spec: The request.
-        files: Readable paths of its attachments.
+        request: The request.
         device: Where targets and a loss module go.
 
     Raises:
         AnalysisError: When a target or an option does not fit the loss, or the loss module cannot be loaded.
     """
     targets: dict[str, torch.Tensor] = {}
-    if executor_pb2.ATTACHMENT_TARGET in files:
-        targets = feed.read_tensors(files[executor_pb2.ATTACHMENT_TARGET], device=device, field="target")
+    if request.target is not None:
+        targets = feed.read_tensors(request.target, device=device, field="target")
         feed.refuse_empty(targets, field="target")
-    match spec.loss.WhichOneof("kind"):
-        case "functional":
-            return _functional(spec, targets, files, device)
-        case "module_sha256":
-            module = archive.load(files[executor_pb2.ATTACHMENT_LOSS], device=device, field="loss")
-            return _module(LossProgram(module, files[executor_pb2.ATTACHMENT_LOSS]), targets, spec.output)
-        case "model":
-            return Criterion("model", targets=targets, output=spec.output)
+    match request.loss:
+        case LossRequest(kind="functional"):
+            return _functional(request, targets, device)
+        case LossRequest(kind="module", module=str(path)):
+            module = archive.load(path, device=device, field="loss")
+            return _module(LossProgram(module, path), targets, request.output)
+        case LossRequest(kind="model"):
+            return Criterion("model", targets=targets, output=request.output)
         case _:
             return Criterion("random_projection", targets=targets, _apply=_project)
 
 
-def _functional(
-    spec: diagnosis_pb2.DiagnosisSpec,
-    targets: dict[str, torch.Tensor],
-    files: Mapping[executor_pb2.Attachment.ValueType, str],
-    device: torch.device,
-) -> Criterion:
-    name = spec.loss.functional.name
+def _functional(request: Request, targets: dict[str, torch.Tensor], device: torch.device) -> Criterion:
+    name = request.loss.name
     signature = FUNCTIONAL_LOSSES.get(name)
     if signature is None:
         raise _loss_error(f"there is no loss `{name}`; known are {', '.join(FUNCTIONAL_LOSSES)}.")
     if problem := signature.target_problem(targets):
-        raise AnalysisError(diagnosis_pb2.FAILURE_REASON_BAD_INPUTS, f"target: {problem}.", field="target")
+        raise AnalysisError(FailureReason.BAD_INPUTS, f"target: {problem}.", field="target")
     try:
-        options = signature.arguments(json_format.MessageToDict(spec.loss.functional.options))
+        options = signature.arguments(request.loss.options)
     except ValueError as error:
         raise _loss_error(f"{error}.") from error
     tensor_options: dict[str, torch.Tensor] = {}
-    if executor_pb2.ATTACHMENT_LOSS_OPTIONS in files:
-        path = files[executor_pb2.ATTACHMENT_LOSS_OPTIONS]
-        tensor_options = feed.read_tensors(path, device=device, field="loss_options")
+    if request.loss.tensors is not None:
+        tensor_options = feed.read_tensors(request.loss.tensors, device=device, field="loss_options")
         for problem in filter(None, map(signature.tensor_option_problem, tensor_options)):
             raise _loss_error(f"{problem}.")
 
     def apply(read: list[torch.Tensor], _: object) -> torch.Tensor:
         return _call(signature, read[0], targets, {**options, **tensor_options})
 
-    return Criterion("functional", name, dict(options), targets, spec.output, tensor_options, _apply=apply)
+    return Criterion("functional", name, dict(options), targets, request.output, tensor_options, _apply=apply)
 
 
 def _call(
@@ -251,4 +243,4 @@ def _dtype(tensor: torch.Tensor) -> str:
 
 
 def _loss_error(what: str, trace: str = "", *, field: str = "loss") -> AnalysisError:
-    return AnalysisError(diagnosis_pb2.FAILURE_REASON_LOSS_ERROR, f"{field}: {what}", field=field, trace=trace)
+    return AnalysisError(FailureReason.LOSS_ERROR, f"{field}: {what}", field=field, trace=trace)

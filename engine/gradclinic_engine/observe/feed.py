@@ -14,8 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,4 +179,4 @@ def _scalar(value: torch.Tensor, kind: str, name: str) -> object:
 
 
 def _bad(field: str, what: str) -> AnalysisError:
-    return AnalysisError(diagnosis_pb2.FAILURE_REASON_BAD_INPUTS, f"{field}: {what}", field=re.sub(r"\W", "_", field))
+    return AnalysisError(FailureReason.BAD_INPUTS, f"{field}: {what}", field=re.sub(r"\W", "_", field))

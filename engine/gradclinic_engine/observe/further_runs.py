@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gradclinic.v1 import diagnosis_pb2
 from gradclinic_engine.observe import executor_trial, sample_trial
+from gradclinic_engine.request import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,7 @@ class Sources:
     inputs: Callable[[], dict[str, torch.Tensor]]
 
 
-def extend(
-    measurements: Measurements, subject: Subject, sources: Sources, depth: diagnosis_pb2.Depth.ValueType
-) -> Measurements:
+def extend(measurements: Measurements, subject: Subject, sources: Sources, depth: Depth) -> Measurements:
     """Adds what further runs show, where the depth allows them and the first run came through.
 
     Args:
@@ -45,7 +43,7 @@ def extend(
     """
     if measurements.loss.error:
         return measurements
-    if depth == diagnosis_pb2.DEPTH_QUICK:
+    if depth is Depth.QUICK:
         skipped = (("samples that mix", NOT_AT_THIS_DEPTH), ("the optimising executor", NOT_AT_THIS_DEPTH))
         return replace(measurements, unobserved=(*measurements.unobserved, *skipped))
     leak, leak_unseen = sample_trial.sample_leak(measurements, subject, sources.inputs)

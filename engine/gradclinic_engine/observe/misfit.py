@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.observe import feed
 
 if TYPE_CHECKING:
@@ -40,15 +39,11 @@ def forward_error(
         others = [name for name, tensor in inputs.items() if _dtype(tensor) not in expected]
         if expected and others:
             hint = f"The parameters are {' and '.join(expected)}: send `{others[0]}` as {expected[0]}."
-            return AnalysisError(
-                diagnosis_pb2.FAILURE_REASON_BAD_INPUTS, f"{message} {hint}", field="inputs", trace=trace
-            )
+            return AnalysisError(FailureReason.BAD_INPUTS, f"{message} {hint}", field="inputs", trace=trace)
     if _OF_SHAPE.search(said):
         hint = "Send inputs of the shape that the model was made for, batch first where it wants that."
-        return AnalysisError(
-            diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, f"{message} {hint}", field="inputs", trace=trace
-        )
-    return AnalysisError(diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR, message, field="model", trace=trace)
+        return AnalysisError(FailureReason.FORWARD_ERROR, f"{message} {hint}", field="inputs", trace=trace)
+    return AnalysisError(FailureReason.FORWARD_ERROR, message, field="model", trace=trace)
 
 
 def _dtype(tensor: torch.Tensor) -> str:

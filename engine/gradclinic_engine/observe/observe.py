@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError, RaisedError
+from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
 from gradclinic_engine.observe import (
     gradient_peaks,
     input_variation,
@@ -25,6 +24,7 @@ from gradclinic_engine.observe.observe_run import Run
 from gradclinic_engine.observe.statistics import Gauge
 from gradclinic_engine.reading import raised_errors
 from gradclinic_engine.reading.batch_dimension import batch_size_of
+from gradclinic_engine.request import Stage
 from gradclinic_engine.torchscript import probe
 from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 
@@ -43,7 +43,7 @@ MAX_RESTORED_BYTES = 256 * 2**20
 def observe(
     subject: Subject,
     *,
-    entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None] = lambda _stage, _progress: None,
+    entered: Callable[[Stage, float], None] = lambda _stage, _progress: None,
 ) -> Measurements:
     """Runs a program forward, its loss, and backward, with probes on.
 
@@ -112,7 +112,7 @@ def _one_per_sample(subject: Subject) -> list[torch.Tensor]:
 
 def _run(
     subject: Subject,
-    entered: Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None],
+    entered: Callable[[Stage, float], None],
     *,
     is_immediate: bool,
     kept_operands: frozenset[int] = frozenset(),
@@ -128,14 +128,14 @@ def _run(
     for name, tensor in subject.criterion.targets.items():
         run.targets[name] = _gauge(tensor, is_immediate=is_immediate)
     with _parameter_gradients(subject, run), _modes_restored(), probe.listening(recorder):
-        entered(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.2)
+        entered(Stage.FORWARD, 0.2)
         try:
             loss = _loss(subject, run)
         except RaisedError as error:
             run.raised = error
             return run
         run.loss, run.loss_requires_grad = float(loss.detach().item()), loss.requires_grad
-        entered(diagnosis_pb2.DIAGNOSIS_STAGE_BACKWARD, 0.5)
+        entered(Stage.BACKWARD, 0.5)
         if loss.requires_grad:
             run.backward_error = _backward(loss)
     return run
@@ -183,7 +183,7 @@ def out_of_memory(error: BaseException) -> AnalysisError:
     """The failure for that."""
     message, trace = split_trace(str(error))
     return AnalysisError(
-        diagnosis_pb2.FAILURE_REASON_OUT_OF_MEMORY,
+        FailureReason.OUT_OF_MEMORY,
         f"The run needed more memory than there is: {message} Send fewer samples.",
         trace=trace,
     )

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.torchscript import program_inline, vetting_code, vetting_entries, vetting_policy
 from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 
@@ -155,7 +154,7 @@ def _forbidden(found: vetting_code.Forbidden, field: str) -> AnalysisError:
     place = f"{found.file}:{found.line}" if found.line else found.file
     line = f"\n  {place}: {found.text}" if found.text else ""
     return AnalysisError(
-        diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR,
+        FailureReason.FORBIDDEN_OPERATOR,
         f"The archive uses {found.what} ({place}), which is not allowed here. A model may compute, but not "
         "reach files, the network or other processes. Remove it, or ask the operator of the worker to allow it "
         f"(gradclinic work --allow-operators).{line}",
@@ -168,7 +167,7 @@ def _unloadable(field: str, error: BaseException) -> AnalysisError:
 
 
 def _bad(field: str, what: str) -> AnalysisError:
-    return AnalysisError(diagnosis_pb2.FAILURE_REASON_BAD_ARCHIVE, f"{field}: {what}", field=field)
+    return AnalysisError(FailureReason.BAD_ARCHIVE, f"{field}: {what}", field=field)
 
 
 def _first_line(error: BaseException) -> str:

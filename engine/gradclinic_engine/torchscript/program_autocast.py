@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic.v1 import diagnosis_pb2
-from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.errors import AnalysisError, FailureReason
 
 if TYPE_CHECKING:
     from gradclinic_engine.torchscript.program_inline import Inlined
@@ -36,7 +35,7 @@ def apply(inlined: Inlined) -> None:
         torch._C._jit_pass_autocast(graph)  # type: ignore[attr-defined]  # noqa: SLF001  # the same
     except RuntimeError as error:
         raise AnalysisError(
-            diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR,
+            FailureReason.FORWARD_ERROR,
             f"torch cannot compile the model's torch.autocast: {str(error).strip().splitlines()[0]}.",
             trace=str(error),
         ) from error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 
 from gradclinic import __version__
-from gradclinic.losses import FUNCTIONAL_LOSSES
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2, server_pb2, server_pb2_grpc
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES
 from gradclinic_service.identity import caller
 from gradclinic_service.settings import MAX_CHUNK_BYTES
 

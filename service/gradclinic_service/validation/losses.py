@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic.losses import FUNCTIONAL_LOSSES
+from gradclinic_engine.losses import FUNCTIONAL_LOSSES
 from gradclinic_service.errors import Violation
 from gradclinic_service.validation.fields import near, sha256_violations, shown
 

@@ -110,9 +110,14 @@ def _answer(
     try:
         return executor_pb2.ExecutorReply(result=analyse(request.spec, files, device=device, entered=entered))
     except AnalysisError as error:
-        return executor_pb2.ExecutorReply(failure=_seen_by_cage(error.failure()))
+        return executor_pb2.ExecutorReply(failure=_seen_by_cage(_given_up(error)))
     except Exception as error:  # noqa: BLE001 - the job boundary: whatever escapes becomes an answer
         return executor_pb2.ExecutorReply(failure=_failure(error))
+
+
+def _given_up(error: AnalysisError) -> diagnosis_pb2.Failure:
+    reason = diagnosis_pb2.FailureReason.Value(f"FAILURE_REASON_{error.reason}")
+    return diagnosis_pb2.Failure(reason=reason, message=error.message, field=error.field, trace=error.trace)
 
 
 def _seen_by_cage(failure: diagnosis_pb2.Failure) -> diagnosis_pb2.Failure:
