@@ -14,7 +14,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos soak fuzz proto proto-check pages clean
+.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos soak fuzz proto proto-check client pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,7 @@ lint: $(READY) proto-check ## Check style, types, imports, the contract and what
 	$(VENV)/bin/mypy $(CODE)
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) tools/generate_finding_pages.py --check
+	$(PY) tools/generate_client.py --check
 	@$(MAKE) --no-print-directory buf-lint
 
 buf-lint: ## Check the wire contract with buf (needs node; its absence is an error only where CI is set)
@@ -68,6 +69,9 @@ proto: $(PROTO_READY) ## Generate the Python of the wire contract
 
 proto-check: $(PROTO_READY)
 	$(PROTO_VENV)/bin/python tools/generate_proto.py --check
+
+client: $(READY) ## Generate the blocking client from the asynchronous one
+	$(PY) tools/generate_client.py
 
 pages: $(READY) ## Generate the findings pages of docs/ from the rules
 	$(PY) tools/generate_finding_pages.py

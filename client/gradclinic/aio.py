@@ -1,29 +1,22 @@
-"""The asynchronous client: the same methods as the blocking one."""
+"""The asynchronous client. The blocking one is generated from it (`make client`)."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import grpc
-import grpc.aio
 
 from gradclinic import connection, outcome, translation, wire
+from gradclinic.channels import open_async_channel
 from gradclinic.errors import DeadlineExceeded, NotFound, ResultNotReady, ServerError
 from gradclinic.forks import ForkGuard
-from gradclinic.retry import WATCH_OUTAGE_SECONDS, Backoff, Deadline, resumable
-from gradclinic.submission import RequestOptions, Submission, prepare
-from gradclinic.v1 import (
-    artifact_pb2,
-    artifact_pb2_grpc,
-    diagnosis_pb2,
-    diagnosis_pb2_grpc,
-    server_pb2,
-    server_pb2_grpc,
-)
+from gradclinic.retry import Attempts, RetryPolicy, resumable
+from gradclinic.submission import RequestOptions, Submission, prepare_async
+from gradclinic.v1 import artifact_pb2, diagnosis_pb2, server_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from gradclinic.payloads import Payload
     from gradclinic.records import Diagnosis, Event, Page, ServerInfo
@@ -33,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """Talks to a gradclinic service. Belongs to one event loop; does not survive a fork."""
+    """Talks to a gradclinic service.
+
+    A `Client` may be used by several threads, an `AsyncClient` by one event loop; neither survives a fork.
+    """
 
     def __init__(
         self,
@@ -56,26 +52,12 @@ class AsyncClient:
             on_upload: called as (name, sent bytes, total bytes) while an artifact is sent.
         """
         self.target = connection.resolved_target(target)
-        self._timeout_seconds = timeout
         self._metadata = connection.call_metadata(token)
         self._on_upload = on_upload or wire.ignore_upload
+        self._retry = RetryPolicy(timeout)
         self._present = wire.Present()
         self._guard = ForkGuard()
-        secure = connection.credentials(tls)
-        options = connection.CHANNEL_OPTIONS
-        self._channel = (
-            grpc.aio.secure_channel(self.target, secure, options=options)
-            if secure
-            else grpc.aio.insecure_channel(self.target, options=options)
-        )
-        # The generated stubs are the same classes; only their types know which channel they got.
-        self._artifacts = cast(
-            "artifact_pb2_grpc.ArtifactServiceAsyncStub", artifact_pb2_grpc.ArtifactServiceStub(self._channel)
-        )
-        self._diagnoses = cast(
-            "diagnosis_pb2_grpc.DiagnosisServiceAsyncStub", diagnosis_pb2_grpc.DiagnosisServiceStub(self._channel)
-        )
-        self._server = cast("server_pb2_grpc.ServerServiceAsyncStub", server_pb2_grpc.ServerServiceStub(self._channel))
+        self._service = open_async_channel(self.target, tls)
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,8 +67,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connection; harmless when repeated."""
+        self._retry.closed = True
         if not self._guard.crossed:
-            await self._channel.close()
+            await self._service.channel.close()
 
     async def diagnose(
         self, model: Model, inputs: object, *, wait: float | None = None, **options: Unpack[RequestOptions]
@@ -109,7 +92,7 @@ class AsyncClient:
     async def submit(self, model: Model, inputs: object, **options: Unpack[RequestOptions]) -> AsyncHandle:
         """Uploads what the service does not have yet and queues a diagnosis; see diagnose."""
         self._guard.check()
-        submission = await asyncio.to_thread(prepare, model, inputs, options)
+        submission = await prepare_async(model, inputs, options)
         for payload in submission.payloads:
             if payload not in self._present:
                 await self._provide(payload)
@@ -118,7 +101,7 @@ class AsyncClient:
     async def get(self, id: str) -> Diagnosis:  # noqa: A002 - the contract's own word
         """Reads one diagnosis, finished or not."""
         request = diagnosis_pb2.GetDiagnosisRequest(id=id)
-        return translation.diagnosis(await self._call(self._diagnoses.GetDiagnosis, request))
+        return translation.diagnosis(await self._call(self._service.diagnoses.GetDiagnosis, request))
 
     async def list(  # noqa: PLR0913 - one per field of the filter
         self,
@@ -134,7 +117,7 @@ class AsyncClient:
         request = wire.list_request(
             run=run, labels=labels, state=state, verdict=verdict, page_size=page_size, page_token=page_token
         )
-        return translation.page(await self._call(self._diagnoses.ListDiagnoses, request))
+        return translation.page(await self._call(self._service.diagnoses.ListDiagnoses, request))
 
     async def watch(self, id: str, *, after_revision: int = 0, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: A002, ASYNC109 - bounds calls, not a block
         """Yields every change of a diagnosis, also over broken connections; the last one carries the diagnosis.
@@ -143,16 +126,15 @@ class AsyncClient:
             DeadlineExceeded: not finished within ``timeout`` seconds.
         """
         self._guard.check()
-        deadline = Deadline(timeout)
-        backoff = Backoff(deadline, self._timeout_seconds)
+        attempts = self._retry.watch(timeout)
         seen = after_revision
         while True:
             request = diagnosis_pb2.WatchDiagnosisRequest(id=id, after_revision=seen)
-            seconds = deadline.remaining_seconds(wire.LONGEST_STREAM_SECONDS)
-            stream = self._diagnoses.WatchDiagnosis(request, timeout=seconds, metadata=self._metadata)
+            seconds = attempts.deadline.remaining_seconds(wire.LONGEST_STREAM_SECONDS)
+            stream = self._service.diagnoses.WatchDiagnosis(request, timeout=seconds, metadata=self._metadata)
             try:
                 async for message in stream:
-                    backoff.restart(WATCH_OUTAGE_SECONDS)
+                    attempts.came_through()
                     seen = max(seen, message.revision)
                     event = translation.event(message)
                     yield event
@@ -161,76 +143,83 @@ class AsyncClient:
                 error: ServerError = wire.stream_ended(self.target)
             except grpc.RpcError as rpc_error:
                 error = connection.server_error(rpc_error, self.target)
-                if deadline.passed:
+                if attempts.deadline.passed:
                     raise error from rpc_error
             finally:
                 stream.cancel()
-            await asyncio.sleep(backoff.pause_seconds(resumable(error)))
+            await asyncio.sleep(attempts.pause_seconds(resumable(error)))
 
     async def cancel(self, id: str) -> Diagnosis:  # noqa: A002
         """Cancels a diagnosis; a finished one is left as it is."""
         request = diagnosis_pb2.CancelDiagnosisRequest(id=id)
-        return translation.diagnosis(await self._call(self._diagnoses.CancelDiagnosis, request))
+        return translation.diagnosis(await self._call(self._service.diagnoses.CancelDiagnosis, request))
 
     async def delete(self, id: str) -> None:  # noqa: A002
-        """Deletes a finished diagnosis. Not retried: a repeated delete would find nothing."""
-        await self._call(self._diagnoses.DeleteDiagnosis, diagnosis_pb2.DeleteDiagnosisRequest(id=id), idempotent=False)
+        """Deletes a finished diagnosis; one that is not found after a failed attempt counts as deleted."""
+        request = diagnosis_pb2.DeleteDiagnosisRequest(id=id)
+        attempts = self._retry.call()
+        try:
+            await self._call(self._service.diagnoses.DeleteDiagnosis, request, attempts)
+        except NotFound:
+            if not attempts.failed:
+                raise
 
     async def server_info(self) -> ServerInfo:
         """Reads what the server is and can do."""
-        return translation.server_info(await self._call(self._server.GetServerInfo, server_pb2.GetServerInfoRequest()))
+        request = server_pb2.GetServerInfoRequest()
+        return translation.server_info(await self._call(self._service.server.GetServerInfo, request))
 
-    async def _call(self, method: Callable[..., Awaitable[Answer]], request: Any, *, idempotent: bool = True) -> Answer:
+    async def _call(self, method: wire.AsyncMethod[Answer], request: Any, attempts: Attempts | None = None) -> Answer:
         self._guard.check()
-        deadline = Deadline(self._timeout_seconds)
-        backoff = Backoff(deadline, self._timeout_seconds)
+        attempts = attempts or self._retry.call()
         while True:
+            seconds = attempts.deadline.remaining_seconds(self._retry.timeout_seconds)
             try:
-                seconds = deadline.remaining_seconds(self._timeout_seconds)
-                return await method(request, timeout=seconds, metadata=self._metadata)
+                answer = await method(request, timeout=seconds, metadata=self._metadata)
             except grpc.RpcError as rpc_error:
-                error = connection.server_error(rpc_error, self.target)
-                if not idempotent:
-                    raise error from rpc_error
-                pause = backoff.pause_seconds(error)
+                pause = attempts.pause_seconds(connection.server_error(rpc_error, self.target))
+            else:
+                attempts.came_through()
+                return answer
             await asyncio.sleep(pause)
 
-    async def _create(self, submission: Submission) -> Diagnosis:
-        """Creates the diagnosis; an artifact that expired since it was checked is sent again, once."""
+    async def _create(self, submission: Submission, tries: int = wire.MOST_CREATE_TRIES) -> Diagnosis:
+        """Creates the diagnosis; an artifact that expired or was deleted since it was checked is sent again."""
         try:
-            answer = await self._call(self._diagnoses.CreateDiagnosis, submission.request)
+            answer = await self._call(self._service.diagnoses.CreateDiagnosis, submission.request)
         except ServerError as error:
-            if not self._present.denied_by(error):
+            if tries == 1 or not self._present.denied_by(error):
                 raise
-            for payload in submission.payloads:
-                await self._provide(payload)
-            answer = await self._call(self._diagnoses.CreateDiagnosis, submission.request)
-        return translation.diagnosis(answer)
+        else:
+            return translation.diagnosis(answer)
+        for payload in submission.payloads:
+            await self._provide(payload)
+        return await self._create(submission, tries - 1)
 
     async def _provide(self, payload: Payload) -> None:
         """Sees to it that the service has the payload, sending what it lacks, also over broken connections."""
-        backoff = Backoff(Deadline(None), self._timeout_seconds)
+        attempts = self._retry.upload()
         furthest_bytes = 0
         while (offset_bytes := await self._missing_from(payload)) is not None:
             if offset_bytes > furthest_bytes:
                 furthest_bytes = offset_bytes
-                backoff.restart()
+                attempts.came_through()
             sending = wire.Sending(payload, offset_bytes, self._on_upload)
+            seconds = wire.upload_seconds(payload, self._retry.timeout_seconds)
             try:
-                await self._artifacts.UploadArtifact(
-                    aiter(sending), timeout=wire.upload_seconds(payload, self._timeout_seconds), metadata=self._metadata
-                )
+                await self._service.artifacts.UploadArtifact(aiter(sending), timeout=seconds, metadata=self._metadata)
             except grpc.RpcError as rpc_error:
                 sending.check()
-                await asyncio.sleep(backoff.pause_seconds(wire.upload_error(rpc_error, self.target)))
+                await asyncio.sleep(attempts.pause_seconds(wire.upload_error(rpc_error, self.target)))
             else:
                 break
         self._present.add(payload)
 
     async def _missing_from(self, payload: Payload) -> int | None:
         """From which byte on the service lacks the payload; None: it has it."""
+        request = artifact_pb2.GetArtifactRequest(sha256=payload.sha256)
         try:
-            await self._call(self._artifacts.GetArtifact, artifact_pb2.GetArtifactRequest(sha256=payload.sha256))
+            await self._call(self._service.artifacts.GetArtifact, request)
         except NotFound as error:
             return wire.resume_offset(error, payload)
         return None
@@ -249,7 +238,7 @@ class AsyncHandle:
         """The diagnosis's id; any client can read it later."""
         return self.diagnosis.id
 
-    async def watch(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as in Handle
+    async def watch(self, timeout: float | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as above
         """Yields every change; the last one carries the diagnosis.
 
         Raises:
@@ -264,7 +253,7 @@ class AsyncHandle:
                 raise
             raise ResultNotReady(self.diagnosis, timeout) from error
 
-    async def result(self, timeout: float | None = None) -> Diagnosis:  # noqa: ASYNC109 - as in Handle
+    async def result(self, timeout: float | None = None) -> Diagnosis:  # noqa: ASYNC109 - as above
         """Waits for the result.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import sys
@@ -100,6 +101,11 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         spec=spec, request_id=str(uuid.uuid4()), allow_reuse=options.get("reuse", True)
     )
     return Submission(request, tuple(payloads), tuple(notes))
+
+
+async def prepare_async(model: Model, inputs: object, options: RequestOptions) -> Submission:
+    """The same off the event loop, because scripting and hashing take long."""
+    return await asyncio.to_thread(prepare, model, inputs, options)
 
 
 def _model(model: Model, inputs: object) -> tuple[Payload, list[str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from gradclinic import connection
 from gradclinic.errors import BadCall, InvalidRequest, NotFound, ServerError, ServiceUnavailable
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
     from gradclinic.payloads import Payload
 
+Answer = TypeVar("Answer")
 UploadListener: TypeAlias = Callable[[str, int, int], None]
+Method: TypeAlias = Callable[..., Answer]
+AsyncMethod: TypeAlias = Callable[..., Awaitable[Answer]]
 
 LONGEST_STREAM_SECONDS: Final = 600.0  # a watch is opened anew after this long
+MOST_CREATE_TRIES: Final = 5  # others may delete what they share with this caller, again and again
 _SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 1 << 20
 _MOST_PRESENT: Final = 1024
 

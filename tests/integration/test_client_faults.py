@@ -103,7 +103,7 @@ def test_a_create_whose_answer_was_lost_is_repeated_with_its_request_id(running:
     assert 1 == len(running.servicer.created)
 
 
-def test_an_artifact_that_expired_before_the_create_is_sent_again(running: Running) -> None:
+def test_an_artifact_that_expired_before_the_create_is_sent_again_each_time(running: Running) -> None:
     digest = hashlib.sha256(b"model").hexdigest()
 
     def expire(context: grpc.ServicerContext) -> None:
@@ -111,7 +111,7 @@ def test_an_artifact_that_expired_before_the_create_is_sent_again(running: Runni
         cause = error_details_pb2.ErrorInfo(reason="ARTIFACT_NOT_FOUND", metadata={"sha256": digest})
         abort(context, grpc.StatusCode.FAILED_PRECONDITION, "upload it", cause)
 
-    running.servicer.faults.create = [expire]
+    running.servicer.faults.create = [expire, expire]
     with gradclinic.Client(running.target) as client:
         client.submit(b"model", INPUTS)
     assert b"model" == running.servicer.artifacts[digest]
