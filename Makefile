@@ -4,6 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SYSTEM_READY := $(VENV)/.ready-system
+WILD := build/wild
+WILD_READY := $(WILD)/.ready
 PROTO_VENV := build/proto-venv
 PROTO_READY := $(PROTO_VENV)/.ready
 BUF := build/node/node_modules/.bin/buf
@@ -14,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench zoo chaos soak fuzz proto proto-check client pages clean
+.PHONY: help setup demo test test-system lint buf-lint format bench zoo wild wild-ready chaos soak fuzz proto proto-check client pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +57,11 @@ bench: $(READY) ## Measure speed and memory (ARGS='--only analysis --smoke' narr
 zoo: $(READY) ## Diagnose models with known faults and healthy ones (ARGS='--only lstm' narrows it); writes build/zoo.json
 	@PYTHONPATH=tests $(PY) -W ignore -m zoo.run $(ARGS)
 
+wild: wild-ready ## Diagnose real architectures of packages (timm, transformers, MONAI and others): each must get an answer
+	$(PYTEST) --numprocesses auto tests/wild $(ARGS)
+
+wild-ready: $(WILD_READY)
+
 chaos: $(READY) ## Kill, stop, cut off and overload real processes, and count what is lost (ARGS='--only stored'); writes build/chaos.json
 	@PYTHONPATH=tests $(PY) -m chaos $(ARGS)
 
@@ -90,6 +97,14 @@ $(READY): pyproject.toml constraints.txt | $(PY)
 $(SYSTEM_READY): $(READY)
 	@echo "Installing the checkers of what deploy/ holds and a driver of browsers into $(VENV)"
 	@$(PY) -m pip install -qq -c constraints.txt --group system
+	@touch $@
+
+# In a folder of their own that only the tests of these architectures look into: with torchvision in the environment itself,
+# transformers would import it, and cannot beside a torch for the CPU.
+$(WILD_READY): pyproject.toml $(READY)
+	@echo "Installing packages of architectures into $(WILD)"
+	@rm -rf $(WILD)
+	@$(PY) -m pip install -qq --no-deps --target $(WILD) --group wild
 	@touch $@
 
 $(PY):

@@ -200,14 +200,19 @@ def show(outcomes: list[Outcome]) -> None:
                 print(f"    {each.name}: {each.problem or 'said ' + ('; '.join(each.found) or 'nothing')}")
 
 
-def chosen(arguments: argparse.Namespace) -> list[Case]:
-    """The cases that the command line asks for, every one with a name of its own in its family."""
+def register() -> None:
+    """Fills CASES, every case with a name of its own in its family."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of what small random configurations lack
     for module in pkgutil.iter_modules(cases.__path__):
         importlib.import_module(f"zoo.cases.{module.name}")
     twice = sorted(f"{family}.{name}" for (family, name), count in _names().items() if count > 1)
     if twice:
         sys.exit(f"zoo: names of more than one case: {', '.join(twice)}")
+
+
+def chosen(arguments: argparse.Namespace) -> list[Case]:
+    """The cases that the command line asks for."""
+    register()
     return [
         case
         for case in CASES
