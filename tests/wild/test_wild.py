@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 pytest.importorskip("wild.architecture", reason="`make wild` installs what architectures are made with")
 
-from gradclinic.v1 import finding_pb2
-from wild.architecture import architectures
-from zoo import run
+from zoo import snapshot
 
 if TYPE_CHECKING:
-    from zoo.case import Case
+    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the packages' own warnings say nothing about us
 
 
-@pytest.mark.parametrize("case", [pytest.param(each, id=f"{each.family}.{each.name}") for each in architectures()])
-def test_an_architecture_is_diagnosed(case: Case) -> None:
-    torch.manual_seed(run.SEED)
-    result = run.diagnose(case, case.build(), "standard")
-    assert finding_pb2.VERDICT_UNSPECIFIED != result.verdict
-    assert result.sites
+@pytest.fixture(scope="session")
+def engine() -> Iterator[ProcessPoolExecutor]:
+    """A process that has never seen the code of an architecture, as in the service."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", sorted(snapshot.part("wild")))
+def test_an_architecture_is_diagnosed(name: str, engine: ProcessPoolExecutor, tmp_path: Path) -> None:
+    asked = snapshot.archived(name, tmp_path / "case")
+    assert not isinstance(asked, str), asked
+    assert "failed" not in engine.submit(snapshot.answer, asked).result()

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from rich.console import Console
@@ -28,6 +29,9 @@ from gradclinic_engine.errors import AnalysisError
 from gradclinic_worker import analysis
 from zoo import cases, truth
 from zoo.case import CASES, Built, Case
+
+# What is asked, and where the files of each attachment lie.
+Request: TypeAlias = "tuple[pb.DiagnosisSpec, dict[executor_pb2.Attachment.ValueType, str]]"
 
 SEED = 1234
 RESULTS = Path("build/zoo.json")
@@ -63,9 +67,7 @@ def archive(case: Case, built: Built, path: Path) -> None:
         torch.jit.save(module, str(path))
 
 
-def request(
-    built: Built, folder: Path, depth: str
-) -> tuple[pb.DiagnosisSpec, dict[executor_pb2.Attachment.ValueType, str]]:
+def request(built: Built, folder: Path, depth: str) -> Request:
     """Writes inputs and target, and says what to diagnose."""
     files = {executor_pb2.ATTACHMENT_MODEL: str(folder / "model.pt")}
     spec = pb.DiagnosisSpec(depth=DEPTHS[depth], seed=SEED, output=built.output)
@@ -93,10 +95,19 @@ def request(
 def diagnose(case: Case, built: Built, depth: str) -> pb.DiagnosisResult:
     """The diagnosis of a built case, in this process."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        archive(case, built, folder / "model.pt")
-        spec, files = request(built, folder, depth)
-        return analysis.analyse(spec, files, device=torch.device("cpu"), entered=lambda *_: None)
+        return analysed(laid_out(case, built, Path(scratch), depth))
+
+
+def laid_out(case: Case, built: Built, folder: Path, depth: str) -> Request:
+    """The request for a built case, its files written into a folder."""
+    archive(case, built, folder / "model.pt")
+    return request(built, folder, depth)
+
+
+def analysed(asked: Request) -> pb.DiagnosisResult:
+    """What the engine answers."""
+    spec, files = asked
+    return analysis.analyse(spec, files, device=torch.device("cpu"), entered=lambda *_: None)
 
 
 def line_of(source: finding_pb2.SourceLine) -> str:

@@ -10,9 +10,11 @@ import functools
 import importlib
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from gradclinic.v1 import diagnosis_pb2, finding_pb2
+from gradclinic.v1 import finding_pb2
 from zoo import run
 from zoo.case import CASES, Case
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 DEPTH = "standard"
 PARTS = ("wild", "zoo")
-PROCESSES = 2
 
 
 @functools.cache
@@ -50,25 +51,32 @@ def said(finding: finding_pb2.Finding) -> str:
     return f"{finding.code} @ {run.place(finding)} : {severity}"
 
 
-def line(name: str) -> str:
-    """The line of one case."""
+def archived(name: str, folder: Path) -> run.Request | str:
+    """Builds a case and writes its files; says what failed."""
     case = part(name.partition("/")[0])[name]
     torch.manual_seed(run.SEED)
+    folder.mkdir()
     try:
-        result = run.diagnose(case, case.build(), DEPTH)
+        return run.laid_out(case, case.build(), folder, DEPTH)
     except Exception as error:  # noqa: BLE001 - a failure is what its line says
-        return f"{name} | {case.form} | failed | {_failure(error)}"
+        return f"not built | {_failure(error)}"
+
+
+def answer(asked: run.Request) -> str:
+    """What a case is diagnosed with; must run where the case's own Python is not loaded, as in the service."""
+    try:
+        result = run.analysed(asked)
+    except Exception as error:  # noqa: BLE001 - a failure is what its line says
+        return f"failed | {_failure(error)}"
     verdict = finding_pb2.Verdict.Name(result.verdict).removeprefix("VERDICT_")
-    found = " ; ".join(said(each) for each in result.findings) or "nothing"
-    return f"{name} | {case.form} | {verdict} | {found}"
+    return f"{verdict} | " + (" ; ".join(said(each) for each in result.findings) or "nothing")
 
 
 def _failure(error: Exception) -> str:
-    """The reason and the first line of what was said, less the names of temporary files."""
-    reason = getattr(error, "reason", None)  # an AnalysisError, whose module differs between the commits compared
-    title = type(error).__name__ if reason is None else diagnosis_pb2.FailureReason.Name(reason)
+    """The kind and the first line of an error, less the names of temporary files."""
     text = (str(error).strip().splitlines() or [""])[0]
-    return f"{title}: " + " ".join("FILE" if tempfile.gettempdir() in word else word for word in text.split())
+    words = " ".join("FILE" if tempfile.gettempdir() in word else word for word in text.split())
+    return f"{type(error).__name__}: {words}"
 
 
 def _quietly() -> None:
@@ -78,9 +86,22 @@ def _quietly() -> None:
 
 
 def lines(names: list[str]) -> Iterator[str]:
-    """The lines of the named cases, each diagnosed in one of a few processes."""
-    with multiprocessing.get_context("spawn").Pool(PROCESSES, _quietly) as processes:
-        yield from processes.imap_unordered(line, names, chunksize=4)
+    """The lines of some named cases: one process builds them, another that has never seen their code diagnoses them."""
+    processes = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ProcessPoolExecutor(1, processes, _quietly) as builder,
+        ProcessPoolExecutor(1, processes, _quietly) as engine,
+    ):
+        folders = [Path(scratch) / str(place) for place in range(len(names))]
+        builds = (builder.submit(archived, name, folder) for name, folder in zip(names, folders, strict=True))
+        build = next(builds)
+        for name, folder in zip(names, folders, strict=True):
+            asked = build.result()
+            build = next(builds, build)  # while the other process is busy
+            found = asked if isinstance(asked, str) else engine.submit(answer, asked).result()
+            yield f"{name} | {part(name.partition('/')[0])[name].form} | {found}"
+            shutil.rmtree(folder)
 
 
 def main() -> int:
@@ -93,6 +114,8 @@ def main() -> int:
     _quietly()
     parts = [arguments.part] if arguments.part else PARTS
     names = sorted(name for each in parts for name in part(each) if arguments.only in name)
+    if not names:
+        parser.error(f"no case has a name that contains {arguments.only!r}")
     shown = track(lines(names), "diagnosing", len(names), console=Console(stderr=True), transient=True)
     arguments.file.write_text("".join(f"{each}\n" for each in sorted(shown)))
     return 0
