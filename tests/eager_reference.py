@@ -16,6 +16,7 @@ from gradclinic.tensors import is_numbers
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.observe import criterion
+from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import judge
 from gradclinic_engine.torchscript import probe
 from gradclinic_worker import analysis, report
@@ -102,7 +103,7 @@ def measured(request: Request) -> Measurements:
         assert {path: Path(path).read_bytes() for path in files.values()} == before
     judgement = judge(found)
     assert [bug.trace for bug in judgement.bugs] == []
-    assert report.report(found, judgement).ByteSize()
+    assert report.report(result_of(judgement)).ByteSize()
     assert not probe.are_on()
     assert torch.is_grad_enabled()
     return found

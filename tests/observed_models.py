@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_engine.judging.finding import Finding, Severity
+from gradclinic_engine.records import Finding, Severity
 from gradclinic_engine.rules import judge
 from gradclinic_worker import analysis
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import cast
 
 from gradclinic import translation
 from gradclinic.records import (
@@ -11,14 +12,18 @@ from gradclinic.records import (
     Environment,
     Evidence,
     Finding,
+    GradientStatus,
     Location,
     MagnitudeHistogram,
     ParameterGradient,
     Proof,
+    Severity,
     Site,
     SourceLine,
     Statistics,
+    Symptom,
     Unobserved,
+    Verdict,
 )
 from gradclinic.v1 import diagnosis_pb2, finding_pb2
 
@@ -46,15 +51,15 @@ def site(index: int, module: str, op: str, activation: Statistics | None, gradie
     return Site(index, Location(module=module, op=op, source=LINE), 1, (8, 8), "float32", True, activation, gradient)  # noqa: FBT003 - a record's field
 
 
-def parameter(name: str, status: str, gradient: Statistics | None) -> ParameterGradient:
+def parameter(name: str, status: GradientStatus, gradient: Statistics | None) -> ParameterGradient:
     """A trainable parameter."""
     return ParameterGradient(name, name.rpartition(".")[0], (8, 8), "float32", True, status, statistics(0.1), gradient)  # noqa: FBT003
 
 
 FINDING = Finding(
     code="dead-relu",
-    symptom="ZERO_GRADIENT",
-    severity="CRITICAL",
+    symptom=Symptom.ZERO_GRADIENT,
+    severity=Severity.CRITICAL,
     location=Location(module="blocks.1.act", op="aten::relu", source=LINE),
     explanation="All units of `blocks.1.act` are off.",
     evidence=(Evidence("off_share", 1.0, "1", threshold=0.9), Evidence("largest_input", math.nan, "1", sample=3)),
@@ -64,8 +69,11 @@ FINDING = Finding(
 )
 SICK = dataclasses.replace(
     EMPTY,
-    verdict="CRITICAL",
-    findings=(FINDING, Finding("unused-parameter", "NO_GRADIENT", "INFO", Location(module="spare"), "It is unused.")),
+    verdict=Verdict.CRITICAL,
+    findings=(
+        FINDING,
+        Finding("unused-parameter", Symptom.NO_GRADIENT, Severity.INFO, Location(module="spare"), "It is unused."),
+    ),
     sites=(
         site(0, "blocks.0.fc", "aten::linear", statistics(0.5), statistics(0.0, zeros=64)),
         site(1, "blocks.0.act", "aten::relu", statistics(0.4), statistics(0.0, zeros=64)),
@@ -89,10 +97,10 @@ SICK = dataclasses.replace(
         ),
     ),
     parameters=(
-        parameter("blocks.0.fc.weight", "ZERO", statistics(0.0, zeros=64)),
-        parameter("blocks.1.fc.weight", "ZERO", statistics(0.0, zeros=64)),
-        parameter("spare.weight", "MISSING", None),
-        parameter("head.weight", "NON_FINITE", statistics(math.nan, 64)),
+        parameter("blocks.0.fc.weight", GradientStatus.ZERO, statistics(0.0, zeros=64)),
+        parameter("blocks.1.fc.weight", GradientStatus.ZERO, statistics(0.0, zeros=64)),
+        parameter("spare.weight", GradientStatus.MISSING, None),
+        parameter("head.weight", GradientStatus.NON_FINITE, statistics(math.nan, 64)),
     ),
     unobserved=(Unobserved("spare", "it was not called"),),
     notes=("The model was traced.",),
@@ -107,8 +115,8 @@ def hostile() -> Diagnosis:
     finding = dataclasses.replace(
         FINDING,
         code=HOSTILE,
-        symptom=HOSTILE,
-        severity=HOSTILE,
+        symptom=cast("Symptom", HOSTILE),
+        severity=cast("Severity", HOSTILE),
         location=location,
         explanation=HOSTILE,
         evidence=(Evidence(HOSTILE, 1.0, HOSTILE, text=HOSTILE),),
@@ -118,7 +126,7 @@ def hostile() -> Diagnosis:
     )
     sites = tuple(dataclasses.replace(each, location=location, dtype=HOSTILE) for each in SICK.sites)
     parameters = tuple(
-        dataclasses.replace(each, name=HOSTILE, module=HOSTILE, status=HOSTILE, dtype=HOSTILE)
+        dataclasses.replace(each, name=HOSTILE, module=HOSTILE, status=cast("GradientStatus", HOSTILE), dtype=HOSTILE)
         for each in SICK.parameters
     )
     spec = dataclasses.replace(
@@ -150,5 +158,7 @@ def deep(layers: int = 500) -> Diagnosis:
         for layer in range(layers)
         for part, (name, op) in enumerate((("fc", "aten::linear"), ("act", "aten::tanh")))
     )
-    parameters = tuple(parameter(f"layers.{layer}.fc.weight", "FLOWING", statistics(1e-9)) for layer in range(layers))
-    return dataclasses.replace(SICK, findings=(), verdict="HEALTHY", sites=sites, parameters=parameters)
+    parameters = tuple(
+        parameter(f"layers.{layer}.fc.weight", GradientStatus.FLOWING, statistics(1e-9)) for layer in range(layers)
+    )
+    return dataclasses.replace(SICK, findings=(), verdict=Verdict.HEALTHY, sites=sites, parameters=parameters)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gradclinic_engine.judging.finding import Symptom
+from gradclinic_engine.records import Symptom
 from gradclinic_engine.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +19,7 @@ def pages() -> dict[str, str]:
     for symptom in Symptom:
         rules = [rule for rule in RULES if rule.symptom is symptom]
         if rules:
-            lines += [f"## {symptom.value.capitalize()}", "", "| code | what it says |", "| --- | --- |"]
+            lines += [f"## {symptom.heading}", "", "| code | what it says |", "| --- | --- |"]
             lines += [f"| [`{rule.code}`]({rule.code}.md) | {rule.summary} |" for rule in rules]
             lines.append("")
     return found | {"README.md": "\n".join(lines)}

@@ -2,179 +2,60 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradclinic_engine.measurements import GradientStatus, MagnitudeHistogram, Record, SourceLine, Statistics
+from gradclinic_engine.records import (
+    DiagnosisResult,
+    Environment,
+    Evidence,
+    Finding,
+    Location,
+    ParameterGradient,
+    Proof,
+    Severity,
+    Site,
+    Symptom,
+    Unobserved,
+    Verdict,
+)
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from matplotlib.figure import Figure
 
-
-class Record:
-    """Base of all records."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON has it: times in ISO 8601, NaN and infinities as strings as in protobuf's JSON."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLine(Record):
-    """A line of the user's source code."""
-
-    file: str  # as recorded in the archive
-    line: int  # from 1
-    text: str  # without indentation
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-@dataclass(frozen=True, slots=True)
-class Location(Record):
-    """Where something has to be changed."""
-
-    module: str | None = None  # path as in named_modules(); "" is the root
-    parameter: str | None = None  # name as in named_parameters()
-    name: str | None = None  # `input:NAME`, `target`, `loss` or `optimizer`
-    op: str | None = None  # for example `aten::relu`
-    source: SourceLine | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence(Record):
-    """One measurement that supports a finding."""
-
-    name: str  # in snake_case, for example `off_share`
-    value: float  # in `unit`; may be NaN or infinite
-    unit: str  # `1` for a ratio or share, `elements`, `samples`, `bytes`…
-    threshold: float | None = None  # what the value was compared with, in `unit`
-    text: str | None = None  # the measurement in words
-    sample: int | None = None  # index in the batch of the sample that did it
-    element: tuple[int, ...] | None = None  # index of the element within its tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Proof(Record):
-    """An intervention made on a copy of the program, and what it changed."""
-
-    intervention: str  # what was changed, in words
-    measure: str  # what was measured, for example `gradient_rms`
-    before: float
-    after: float
-    confirmed: bool  # whether the change brought the gradient back
-
-
-@dataclass(frozen=True, slots=True)
-class Finding(Record):
-    """One cause of trouble, with where it starts and why we think so."""
-
-    code: str  # stable, for example `dead-relu`
-    symptom: str  # section of the catalogue, for example `ZERO_GRADIENT`
-    severity: str  # "INFO", "WARNING" or "CRITICAL"
-    location: Location
-    explanation: str
-    evidence: tuple[Evidence, ...] = ()
-    remedies: tuple[str, ...] = ()  # best first
-    affected: tuple[str, ...] = ()  # parameters (or modules) that suffer from this cause
-    proof: Proof | None = None  # None where no intervention was run
-    sites: tuple[int, ...] = ()  # `Site.index` of the operations it stands at; empty where it stands at none
-
-
-@dataclass(frozen=True, slots=True)
-class MagnitudeHistogram(Record):
-    """Counts of magnitudes: bucket i holds |x| in [2^(e+i), 2^(e+i+1)), e = lowest_exponent."""
-
-    lowest_exponent: int
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics(Record):
-    """Statistics of one tensor; moments and extremes are of its finite elements."""
-
-    element_count: int
-    nonfinite_count: int
-    zero_count: int
-    mean: float
-    rms: float
-    min: float
-    max: float
-    histogram: MagnitudeHistogram | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Site(Record):
-    """One observed operation of the program."""
-
-    index: int  # forward order, from 0
-    location: Location
-    calls: int  # more than one inside a loop; 0: not reached
-    shape: tuple[int, ...]  # of its output at the last call
-    dtype: str  # for example `float32`
-    requires_grad: bool
-    activation: Statistics | None = None  # None: it did not run
-    gradient: Statistics | None = None  # None: no gradient arrived
-    flat_share: float | None = None  # elements in the flat region of the op, 0..1
-    dead_unit_share: float | None = None  # units that are off for every sample, 0..1
-    gradient_gain: float | None = None  # RMS of the incoming over RMS of the outgoing gradient
-    gradient_rms_by_call: tuple[float, ...] = ()  # oldest first
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterGradient(Record):
-    """One parameter and its gradient."""
-
-    name: str  # as in named_parameters()
-    module: str  # path of the module that owns it
-    shape: tuple[int, ...]
-    dtype: str
-    requires_grad: bool
-    status: str  # "MISSING", "ZERO", "NON_FINITE", "FLOWING" or "FROZEN"
-    weight: Statistics | None = None
-    gradient: Statistics | None = None  # None: missing
-    relative_gradient: float | None = None  # RMS of the gradient over RMS of the weight
-
-
-@dataclass(frozen=True, slots=True)
-class Unobserved(Record):
-    """Something that was not seen, and why."""
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Environment(Record):
-    """Where and how a diagnosis was made."""
-
-    device: str  # `cpu` or `cuda:N`, with the device's name where it has one
-    torch_version: str
-    gradclinic_version: str
-    sandbox_level: str  # how strongly the executor was confined
-    peak_memory_bytes: int
-    peak_device_memory_bytes: int  # 0 on a CPU
-    threads: int
-    seconds_by_stage: Mapping[str, float] = field(default_factory=dict)  # wall time
+__all__ = [
+    "Caller",
+    "Diagnosis",
+    "DiagnosisResult",
+    "Environment",
+    "Event",
+    "Evidence",
+    "Failure",
+    "Finding",
+    "GradientStatus",
+    "Limits",
+    "Location",
+    "MagnitudeHistogram",
+    "Page",
+    "ParameterGradient",
+    "Proof",
+    "Record",
+    "ServerInfo",
+    "Severity",
+    "Site",
+    "SourceLine",
+    "Spec",
+    "Statistics",
+    "Symptom",
+    "Unobserved",
+    "Usage",
+    "Verdict",
+    "Worker",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,20 +91,12 @@ class Spec(Record):
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis(Record):
-    """A diagnosis: the request, how it goes, and its result."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis(DiagnosisResult):
+    """A diagnosis: its result, the request, and how it goes."""
 
     id: str
     state: str  # "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED" or "EXPIRED"
-    verdict: str | None  # worst severity: "HEALTHY", "WARNING" or "CRITICAL"; None: no result (yet)
-    findings: tuple[Finding, ...]  # worst first
-    sites: tuple[Site, ...]  # gradient flow per operation, forward order
-    parameters: tuple[ParameterGradient, ...]  # forward order of first use, unused ones last
-    unobserved: tuple[Unobserved, ...]
-    notes: tuple[str, ...]
-    loss: float | None  # value; None where a random projection stood in
-    environment: Environment | None
     failure: Failure | None
     spec: Spec
     stage: str | None  # while running, for example `BACKWARD`

@@ -1,25 +1,88 @@
-"""One request from end to end, up to the rules: archive, program, observe."""
+"""One request from end to end: archive, program, observe, rules, result."""
 
 from __future__ import annotations
 
+import resource
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+import torch
+
+from gradclinic_engine import rules
 from gradclinic_engine.observe import criterion, feed, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.records import Environment
 from gradclinic_engine.request import Stage
+from gradclinic_engine.result import result_of
 from gradclinic_engine.torchscript import archive, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import torch
-
     from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.records import DiagnosisResult
     from gradclinic_engine.request import Request
 
+Entered: TypeAlias = "Callable[[Stage, float], None]"
 
-def measure(request: Request, *, device: torch.device, entered: Callable[[Stage, float], None]) -> Measurements:
+
+class StageClock:
+    """Tells the caller which stage begins, and remembers how long each took."""
+
+    def __init__(self, entered: Entered) -> None:
+        self._entered = entered
+        self._current: Stage | None = None
+        self._since = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def enter(self, stage: Stage, progress: float) -> None:
+        """A stage begins; the one before it ends."""
+        self.stop()
+        self._current, self._since = stage, time.perf_counter()
+        self._entered(stage, progress)
+
+    def stop(self) -> None:
+        """The current stage ends."""
+        if self._current is not None:
+            spent = time.perf_counter() - self._since
+            self.seconds[self._current.value] = self.seconds.get(self._current.value, 0.0) + spent
+        self._current = None
+
+
+def diagnose(request: Request, *, device: torch.device, version: str, entered: Entered) -> DiagnosisResult:
+    """Diagnoses one model.
+
+    Args:
+        request: What to run.
+        device: Where to run it.
+        version: Of gradclinic, for the environment that the result names.
+        entered: Called with each stage and the progress, 0..1.
+
+    Raises:
+        AnalysisError: As in `measure`.
+    """
+    clock = StageClock(entered)
+    is_cuda = device.type == "cuda"
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    measurements = measure(request, device=device, entered=clock.enter)
+    clock.enter(Stage.JUDGE, 0.9)
+    judgement = rules.judge(measurements)
+    clock.stop()
+    environment = Environment(
+        device=f"{device} {torch.cuda.get_device_name(device)}" if is_cuda else str(device),
+        torch_version=str(torch.__version__),
+        gradclinic_version=version,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if is_cuda else 0,
+        threads=torch.get_num_threads(),
+        seconds_by_stage=clock.seconds,
+    )
+    return result_of(judgement, environment)
+
+
+def measure(request: Request, *, device: torch.device, entered: Entered) -> Measurements:
     """What a run of the model shows.
 
     Args:

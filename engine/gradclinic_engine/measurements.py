@@ -2,54 +2,93 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 
-class GradientStatus(enum.Enum):
+class Record:
+    """Base of the records that are handed to users."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON has it: times in ISO 8601, NaN and infinities as strings as in protobuf's JSON."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, (datetime, enum.StrEnum)):
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+class GradientStatus(enum.StrEnum):
     """What became of a parameter's gradient."""
 
-    MISSING = "missing"  # the gradient is None: no path from the loss
-    ZERO = "zero"  # every element is exactly zero
-    NON_FINITE = "non-finite"  # some element is NaN or infinite
-    FLOWING = "flowing"  # finite, some element is not zero
-    FROZEN = "frozen"  # requires_grad is False
+    MISSING = "MISSING"  # the gradient is None: no path from the loss
+    ZERO = "ZERO"  # every element is exactly zero
+    NON_FINITE = "NON_FINITE"  # some element is NaN or infinite
+    FLOWING = "FLOWING"  # finite, some element is not zero
+    FROZEN = "FROZEN"  # requires_grad is False
 
 
 @dataclass(frozen=True, slots=True)
-class SourceLine:
+class SourceLine(Record):
     """A line of the user's source, as the archive holds it."""
 
     file: str
     line: int  # from 1
     text: str  # without indentation
 
+    def __str__(self) -> str:
+        """The place: `model.py:12`."""
+        return f"{self.file}:{self.line}"
+
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class MagnitudeHistogram(Record):
+    """Counts of magnitudes: bucket i holds |x| in [2^(e+i), 2^(e+i+1)), e = lowest_exponent."""
+
+    lowest_exponent: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics(Record):
     """Statistics of all elements that passed one place.
 
     Moments and extremes are of the finite elements; NaN where there are none.
     """
 
-    count: int
-    nonfinite: int
-    zeros: int
+    element_count: int
+    nonfinite_count: int
+    zero_count: int  # exactly zero; of more than 16,384 elements it is an estimate, see `observe.statistics`
     mean: float
     rms: float
     min: float
     max: float
-    lowest_exponent: int = 0  # histogram[i] counts |x| in [2**(e+i), 2**(e+i+1)), e = lowest_exponent
-    histogram: tuple[int, ...] = ()  # of an evenly strided sample
+    histogram: MagnitudeHistogram | None = None  # of an evenly strided sample; None: it was not made
 
     @property
     def zero_share(self) -> float:
         """Share of elements that are exactly zero, 0..1; 0 for an empty tensor."""
-        return self.zeros / self.count if self.count else 0.0
+        return self.zero_count / self.element_count if self.element_count else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def test_a_sparse_gradient_counts_the_rows_that_it_leaves_out() -> None:
     weight = next(each for each in found.parameters if each.name == "embed.weight")
     assert weight.gradient is not None
     # 0, 1, 2, 3, 5 and 8 of nine words occur, with four numbers each.
-    assert (36, 12) == (weight.gradient.count, weight.gradient.zeros)
+    assert (36, 12) == (weight.gradient.element_count, weight.gradient.zero_count)
     assert GradientStatus.FLOWING is weight.status
 
 

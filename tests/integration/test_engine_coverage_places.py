@@ -11,9 +11,10 @@ from torch import nn
 from eager_reference import Request, measured, only, sites
 from gradclinic_engine import rules
 from gradclinic_engine.judging import judgement
-from gradclinic_engine.judging.finding import Finding, Severity
 from gradclinic_engine.observe.observe_meter import MAX_SAMPLED_CALLS
 from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.records import Finding, Severity
+from gradclinic_engine.result import result_of
 from gradclinic_engine.torchscript.program_source import is_users
 from gradclinic_worker import report
 
@@ -44,8 +45,9 @@ def test_a_histogram_spans_all_calls_of_a_loop(rounds: int) -> None:
     looped = next(site for site in sites(found, "mul") if site.calls == rounds)
     for statistics in (looped.gradient, looped.activation):
         assert statistics is not None
+        assert statistics.histogram is not None
         # Each call has its own power of two: every second bucket, at most four calls kept.
-        filled = [place for place, count in enumerate(statistics.histogram) if count]
+        filled = [place for place, count in enumerate(statistics.histogram.counts) if count]
         steps = {later - earlier for earlier, later in pairwise(filled)}
         assert 2 <= len(filled) <= MAX_SAMPLED_CALLS
         assert len(steps) == 1
@@ -93,7 +95,7 @@ def test_a_rule_that_raises_is_reported_and_the_rest_stands() -> None:
     assert Severity.CRITICAL is judged.findings[0].severity
     (bug,) = judged.bugs
     assert (broken.code, True) == (bug.code, "ZeroDivisionError: a defect" in bug.trace)
-    result = report.report(found, judged)
+    result = report.report(result_of(judged))
     (told,) = [each for each in result.unobserved if each.what == f"rule {broken.code}"]
     assert "A defect of gradclinic" in told.reason
     assert "ZeroDivisionError: a defect" in told.reason

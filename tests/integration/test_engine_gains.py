@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import judge
 from gradclinic_worker.report import report
 from observed_models import FORMS, Form, observed
@@ -22,7 +23,7 @@ WIDTH = 16
 
 
 def sites(found: Measurements, op: str) -> list[flow_pb2.Site]:
-    return [site for site in report(found, judge(found)).sites if site.location.op == op]
+    return [site for site in report(result_of(judge(found))).sites if site.location.op == op]
 
 
 class Behind(nn.Module):
@@ -57,7 +58,7 @@ class Behind(nn.Module):
 )
 def test_an_activation_hands_on_its_derivative(function: nn.Module, value: float, expected: float, form: Form) -> None:
     found = observed(Behind(function, value=value), [torch.randn(6, WIDTH)], form)
-    (_, activation) = report(found, judge(found)).sites
+    (_, activation) = report(result_of(judge(found))).sites
     assert pytest.approx(expected, rel=1e-4) == activation.gradient_gain
 
 
@@ -86,7 +87,7 @@ def test_arithmetic_hands_on_its_derivative(
     function: nn.Module, value: float | None, expected: float, form: Form
 ) -> None:
     found = observed(Behind(function, value=value), [torch.randn(6, WIDTH)], form)
-    assert pytest.approx(expected, rel=1e-4) == report(found, judge(found)).sites[-1].gradient_gain
+    assert pytest.approx(expected, rel=1e-4) == report(result_of(judge(found))).sites[-1].gradient_gain
 
 
 class Rotations(nn.Module):

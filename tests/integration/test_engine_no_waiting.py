@@ -140,4 +140,8 @@ def test_what_is_read_back_at_the_end_is_the_same(tmp_path: Path) -> None:
 
 
 def numbers(seen: Statistics | None) -> list[float]:
-    return [seen.count, seen.nonfinite, seen.zeros, seen.mean, seen.rms, seen.min, seen.max] if seen else []
+    return (
+        [seen.element_count, seen.nonfinite_count, seen.zero_count, seen.mean, seen.rms, seen.min, seen.max]
+        if seen
+        else []
+    )

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
-from gradclinic_engine.judging.finding import Severity
+from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import judge
 from gradclinic_worker import analysis
 from observed_models import FORMS, Form, alarms, observed
@@ -107,7 +107,7 @@ def test_shapes_may_change_from_call_to_call() -> None:
     (convolution,) = (site for site in found.sites if site.op == "aten::conv1d")
     assert (7, (6, 8, 3)) == (convolution.calls, convolution.shape)
     assert convolution.activation is not None
-    assert sum(6 * 8 * length for length in range(15, 1, -2)) == convolution.activation.count
+    assert sum(6 * 8 * length for length in range(15, 1, -2)) == convolution.activation.element_count
     assert [] == alarms(found)
 
 

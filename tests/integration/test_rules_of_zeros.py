@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from gradclinic_engine.judging.finding import Severity
 from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import judge
 from observed_models import FORMS, Form, alarms, observed
 

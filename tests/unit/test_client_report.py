@@ -22,8 +22,11 @@ from gradclinic.records import (
     Finding,
     Location,
     Proof,
+    Severity,
     SourceLine,
+    Symptom,
     Unobserved,
+    Verdict,
 )
 from gradclinic.v1 import diagnosis_pb2, finding_pb2, flow_pb2
 
@@ -37,8 +40,8 @@ EMPTY = translation.diagnosis(
 )
 DEAD_RELU = Finding(
     code="dead-relu",
-    symptom="ZERO_GRADIENT",
-    severity="CRITICAL",
+    symptom=Symptom.ZERO_GRADIENT,
+    severity=Severity.CRITICAL,
     location=Location(
         module="blocks.3.activation",
         op="aten::relu",
@@ -54,10 +57,12 @@ DEAD_RELU = Finding(
     affected=tuple(f"blocks.{n}.linear.weight" for n in range(12)),
     proof=Proof("relu replaced by leaky_relu", "gradient_rms", 0.0, 0.00123456, confirmed=True),
 )
-NOTE = Finding("frozen-parameter", "NO_GRADIENT", "INFO", Location(parameter="stem.weight"), "It is frozen.")
+NOTE = Finding(
+    "frozen-parameter", Symptom.NO_GRADIENT, Severity.INFO, Location(parameter="stem.weight"), "It is frozen."
+)
 SICK = dataclasses.replace(
     EMPTY,
-    verdict="CRITICAL",
+    verdict=Verdict.CRITICAL,
     findings=(DEAD_RELU, NOTE),
     unobserved=(Unobserved("head", "it was not called"),),
     notes=("The model was traced.",),

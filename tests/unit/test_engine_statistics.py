@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradclinic_engine.measurements import MagnitudeHistogram
 from gradclinic_engine.observe import statistics
 from gradclinic_engine.observe.statistics import Gauge
 
@@ -102,7 +103,15 @@ def test_rows_add_up() -> None:
     statistics.settle([gauge])
     whole = gauge.statistics()
     check(
-        (whole.count, whole.nonfinite, whole.zeros, gauge.total, gauge.squares, whole.min, whole.max),
+        (
+            whole.element_count,
+            whole.nonfinite_count,
+            whole.zero_count,
+            gauge.total,
+            gauge.squares,
+            whole.min,
+            whole.max,
+        ),
         torch.cat([first, second]),
     )
 
@@ -112,8 +121,8 @@ def test_histogram_counts_by_powers_of_two() -> None:
     gauge.add(statistics.measure(torch.tensor([0.25, 0.3, 1.0, 1.5, -1.9, 8.0, 0.0, math.nan]), sample=gauge.samples))
     empty = Gauge()
     found, nothing = statistics.summarise([gauge, empty])
-    assert (found.lowest_exponent, found.histogram) == (-2, (2, 0, 3, 0, 0, 1))
-    assert (nothing.histogram, nothing.count) == ((), 0)
+    assert found.histogram == MagnitudeHistogram(-2, (2, 0, 3, 0, 0, 1))
+    assert (nothing.histogram, nothing.element_count) == (None, 0)
     assert math.isnan(nothing.mean)
 
 

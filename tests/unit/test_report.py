@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 from gradclinic.v1 import finding_pb2, flow_pb2
-from gradclinic_engine.judging.finding import Severity
 from gradclinic_engine.judging.judgement import Bug, Judgement
 from gradclinic_engine.judging.judgement import judge as judge_with
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
-from gradclinic_engine.measurements import Measurements, SourceLine
+from gradclinic_engine.measurements import MagnitudeHistogram, Measurements, SourceLine
+from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.records import Severity
+from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import RULES, detached_graph, judge
 from gradclinic_worker.report import MAX_RESULT_BYTES, report
 
@@ -22,7 +24,7 @@ def sick() -> Measurements:
 
 def test_a_finding_crosses_whole() -> None:
     run = sick()
-    (finding,) = report(run, judge(run)).findings
+    (finding,) = report(result_of(judge(run))).findings
     assert ("detached-graph", finding_pb2.SYMPTOM_NO_GRADIENT, finding_pb2.SEVERITY_CRITICAL) == (
         finding.code,
         finding.symptom,
@@ -44,7 +46,7 @@ def test_sites_and_parameters_tell_the_flow() -> None:
     run = TinyRun()
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.5)
     seen = run.finish(run.op("aten::relu", layer, gradient=2.0))
-    result = report(seen, judge(seen))
+    result = report(result_of(judge(seen)))
     assert [0, 1] == [site.index for site in result.sites]
     assert 0.25 == result.sites[1].gradient_gain
     assert not result.sites[0].HasField("gradient_gain")
@@ -62,13 +64,13 @@ def test_sites_and_parameters_tell_the_flow() -> None:
 def test_the_verdict_is_the_worst_severity(code: str, case: int, verdict: int) -> None:
     rule = next(rule for rule in RULES if rule.code == code)
     run = list(rule.sick())[case]
-    assert verdict == report(run, judge(run)).verdict
+    assert verdict == report(result_of(judge(run))).verdict
 
 
 def test_info_alone_is_healthy() -> None:
     rule = next(rule for rule in RULES if rule.code == "frozen-parameter")
     (run,) = rule.healthy()
-    result = report(run, judge(run))
+    result = report(result_of(judge(run)))
     assert [finding_pb2.SEVERITY_INFO] == [finding.severity for finding in result.findings]
     assert finding_pb2.VERDICT_HEALTHY == result.verdict
 
@@ -79,7 +81,7 @@ def test_a_rule_that_raises_leaves_the_others_standing() -> None:
 
     rule = replace(RULES[0], code="made-up", check=broken)  # type: ignore[arg-type]  # it never returns
     judgement = judge_with(sick(), (rule, *RULES))
-    result = report(sick(), judgement)
+    result = report(result_of(judgement))
     assert ["detached-graph"] == [finding.code for finding in result.findings]
     (told,) = result.unobserved
     assert "rule made-up" == told.what
@@ -89,14 +91,14 @@ def test_a_rule_that_raises_leaves_the_others_standing() -> None:
 def test_without_a_loss_none_is_reported() -> None:
     run = sick()
     run = replace(run, loss=replace(run.loss, kind="random_projection"))
-    result = report(run, judge(run))
+    result = report(result_of(judge(run)))
     assert not result.HasField("loss")
     assert ["loss"] == [each.what for each in result.unobserved]
 
 
 def large(sites: int, text: str) -> Measurements:
     run = TinyRun()
-    wide = statistics(histogram=(1000,) * 400)
+    wide = statistics(histogram=MagnitudeHistogram(0, (1000,) * 400))
     for number in range(sites):
         run.op(
             "aten::linear" if number % 2 else "aten::view",
@@ -111,7 +113,7 @@ def large(sites: int, text: str) -> Measurements:
 
 def test_histograms_go_first() -> None:
     run = large(4000, "middling " * 40)
-    result = report(run, judge(run))
+    result = report(result_of(judge(run)))
     assert result.ByteSize() <= MAX_RESULT_BYTES
     assert 4000 == len(result.sites)
     assert not any(site.activation.HasField("histogram") for site in result.sites)
@@ -122,7 +124,7 @@ def test_histograms_go_first() -> None:
 def test_then_calls_then_the_sites_that_say_least() -> None:
     run = large(6000, "long " * 250)
     judgement = judge(run)
-    result = report(run, judgement)
+    result = report(result_of(judgement))
     assert result.ByteSize() <= MAX_RESULT_BYTES
     assert ["histograms", "gradients of single calls", "operations"] == [each.what for each in result.unobserved]
     assert all(site.HasField("activation") for site in result.sites)
@@ -133,7 +135,7 @@ def test_a_hostile_text_is_cut_and_made_valid() -> None:
     run = TinyRun()
     layer = run.op("aten::linear", "x", weights=["\ud800"], source=SourceLine("f", 1, "x" * 10_000_000))
     seen = run.finish(layer)
-    result = report(seen, judge(seen))
+    result = report(result_of(judge(seen)))
     assert "?" == result.parameters[0].name
     assert 2000 == len(result.sites[0].location.source.text)
 
@@ -142,12 +144,12 @@ def test_numbers_that_are_none_stay_so() -> None:
     run = TinyRun()
     nothing = statistics(math.nan, count=0, mean=math.nan, min=math.nan, max=math.nan)
     seen = run.finish(run.op("aten::linear", "x", weights=["w"], activation=nothing))
-    assert math.isnan(report(seen, Judgement(())).sites[0].activation.rms)
+    assert math.isnan(report(result_of(Judgement(Paths(seen), ()))).sites[0].activation.rms)
 
 
 def test_a_bug_is_a_record() -> None:
-    judgement = Judgement((), (Bug("x", "Traceback\nValueError: y"),))
-    assert "ValueError: y" in report(sick(), judgement).unobserved[0].reason
+    judgement = Judgement(Paths(sick()), (), (Bug("x", "Traceback\nValueError: y"),))
+    assert "ValueError: y" in report(result_of(judgement)).unobserved[0].reason
 
 
 def test_no_rule_is_silent_about_its_kind() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from gradclinic_engine.judging.finding import Severity
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import RULES, judge
 
 CASES = [pytest.param(rule, id=rule.code) for rule in RULES]

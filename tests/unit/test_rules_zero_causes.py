@@ -119,7 +119,7 @@ def test_one_mask_starves_both_sides_and_is_one_cause() -> None:
 @pytest.mark.parametrize(("zeros", "expected"), [(1, [["size.weight"]]), (0, [])])
 def test_a_vector_of_weights_takes_one_of_the_joined_losses(zeros: int, expected: list[list[str]]) -> None:
     run = TinyRun()
-    weights = run.op("prim::Constant", activation=statistics(count=2, zeros=zeros))
+    weights = run.op("prim::Constant", activation=statistics(count=2, zero_count=zeros))
     kind = run.op("aten::linear", "x", weights=["kind.weight"])
     size = run.op("aten::linear", "x", weights=["size.weight"], gradient=0.0)
     scaled = run.op("aten::mul", run.op("aten::stack", kind, size), weights)

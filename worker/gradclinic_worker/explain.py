@@ -48,7 +48,7 @@ def overview() -> Iterator[str]:
             if section is not None:
                 yield ""
             section = rule.symptom
-            yield click.style(section.value.upper(), bold=True)
+            yield click.style(section.heading.upper(), bold=True)
         yield f"  {rule.code:<{widest}}  {rule.summary}"
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging import loss_precedence
-from gradclinic_engine.judging.finding import Finding, Severity, Symptom
+from gradclinic_engine.judging.trend_findings import TrendFinding
 from gradclinic_engine.reading.paths import Paths
+from gradclinic_engine.records import Finding, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,8 +69,9 @@ class Bug:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found, and what could not be judged."""
+    """What was found in a run, and what could not be judged."""
 
+    paths: Paths  # of the run
     findings: tuple[Finding, ...]  # worst first
     bugs: tuple[Bug, ...] = ()
 
@@ -86,12 +88,12 @@ def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
             bugs.append(Bug(rule.code, traceback.format_exc()))
     for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes, loss_precedence.settle):
         found = step(paths, found)
-    return Judgement(tuple(sorted(found, key=_rank)), tuple(bugs))
+    return Judgement(paths, tuple(sorted(found, key=_rank)), tuple(bugs))
 
 
 def _rank(finding: Finding) -> tuple[int, int, int, str]:
     """Worst first; among equals the section of the catalogue, then the order of the program."""
-    return -finding.severity, list(Symptom).index(finding.symptom), min(finding.sites, default=-1), finding.code
+    return -finding.severity.rank, list(Symptom).index(finding.symptom), min(finding.sites, default=-1), finding.code
 
 
 def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
@@ -153,8 +155,9 @@ def _symptoms_of_causes(paths: Paths, found: list[Finding]) -> list[Finding]:
 def _causes(paths: Paths, cause: Finding, symptom: Finding) -> bool:
     match cause.code, symptom.code:
         case (("dead-relu" | "saturated-activation"), "vanishing-gradient"):
-            total = sum(symptom.decay_bits.values())
-            return total > 0 and _explained(cause, symptom) >= EXPLAINED_SHARE * total
+            bits = symptom.decay_bits if isinstance(symptom, TrendFinding) else {}
+            explained = sum(each for index, each in bits.items() if index in cause.sites)
+            return sum(bits.values()) > 0 and explained >= EXPLAINED_SHARE * sum(bits.values())
         case ("saturated-activation", "exploding-gradient") | ("exploding-gradient", "non-finite-backward"):
             return _connected(paths, cause, symptom)
         case known, effect if effect in EXPLAINS_ANYWHERE.get(known, ()):
@@ -163,10 +166,6 @@ def _causes(paths: Paths, cause: Finding, symptom: Finding) -> bool:
             return _connected(paths, cause, symptom)
         case _:
             return False
-
-
-def _explained(cause: Finding, symptom: Finding) -> float:
-    return sum(bits for index, bits in symptom.decay_bits.items() if index in cause.sites)
 
 
 def _with_effect(cause: Finding, effect: Finding) -> Finding:

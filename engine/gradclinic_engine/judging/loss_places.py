@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Location
 from gradclinic_engine.reading.loss_reading import name_of_target
+from gradclinic_engine.records import Location
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Target

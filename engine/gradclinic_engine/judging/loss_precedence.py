@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Severity, Symptom
+from gradclinic_engine.records import Severity, Symptom
 
 if TYPE_CHECKING:
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.judging.rule import Rule
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 # Where the first stands, the others are the same fault seen from elsewhere.
 STANDS_FOR = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradclinic_engine.judging.finding import Finding
+from gradclinic_engine.records import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradclinic_engine.judging.finding import Location, Severity, Symptom
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Location, Severity, Symptom
 
 
 @dataclass(frozen=True, slots=True)

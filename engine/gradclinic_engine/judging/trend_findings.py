@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.wording import listed, number
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradclinic_engine.judging.rule import Rule
     from gradclinic_engine.reading.depth_trend import Trend
     from gradclinic_engine.reading.time_profile import Recurrence
+
+
+@dataclass(frozen=True, slots=True)
+class TrendFinding(Finding):
+    """A finding about a stack of layers, with what the judgement compares it by."""
+
+    decay_bits: Mapping[int, float] = field(default_factory=dict)  # log2 of the attenuation it describes, by site
 
 
 def over_depth(rule: Rule, trend: Trend, severity: Severity, compared: Evidence, remedies: tuple[str, ...]) -> Finding:
@@ -22,7 +32,9 @@ def over_depth(rule: Rule, trend: Trend, severity: Severity, compared: Evidence,
         if rule.symptom is Symptom.VANISHING
         else "No learning rate suits both ends."
     )
-    return rule.finding(
+    return TrendFinding(
+        rule.code,
+        rule.symptom,
         severity,
         first,
         f"From {last} back to {first} the gradient is multiplied by about {number(factor)} per layer, "

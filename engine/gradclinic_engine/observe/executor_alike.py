@@ -72,4 +72,4 @@ def _is_tame(numbers: Statistics | None) -> bool:
     """Whether all are finite and none is large."""
     if numbers is None:
         return True
-    return not numbers.nonfinite and not max(abs(numbers.min), abs(numbers.max)) > LARGEST
+    return not numbers.nonfinite_count and not max(abs(numbers.min), abs(numbers.max)) > LARGEST

@@ -220,7 +220,9 @@ def _site(
         grad_enabled=tally.grad_enabled,
         reaches_loss=reaches_loss,
         activation=activation,
-        flat_share=_share(tally.flat, activation.count) if known.span is not None and activation is not None else None,
+        flat_share=_share(tally.flat, activation.element_count)
+        if known.span is not None and activation is not None
+        else None,
         dead_unit_share=_share(units - int(tally.alive.sum()), units) if tally.alive is not None and units else None,
         unit_count=units,
         softness=_softness(tally.softness),
@@ -301,7 +303,7 @@ def _status(gradient: Statistics | None, *, requires_grad: bool) -> GradientStat
         return GradientStatus.FROZEN
     if gradient is None:
         return GradientStatus.MISSING
-    if gradient.nonfinite:
+    if gradient.nonfinite_count:
         return GradientStatus.NON_FINITE
     return GradientStatus.FLOWING if gradient.min or gradient.max else GradientStatus.ZERO
 
@@ -314,7 +316,7 @@ def _tensors(
 
 
 def _tensor(name: str, tensor: torch.Tensor, summary: Statistics) -> Tensor:
-    found = statistics.first_nonfinite(tensor) if summary.nonfinite and not tensor.is_complex() else None
+    found = statistics.first_nonfinite(tensor) if summary.nonfinite_count and not tensor.is_complex() else None
     culprit = Culprit(*found) if found is not None else None
     return Tensor(name, tuple(tensor.shape), _name(tensor.dtype), summary, culprit)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 
-from gradclinic_engine.measurements import Statistics
+from gradclinic_engine.measurements import MagnitudeHistogram, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,18 +68,17 @@ class Gauge:
         self.low = min(self.low, row[5])
         self.high = max(self.high, row[6])
 
-    def statistics(self, lowest_exponent: int = 0, histogram: tuple[int, ...] = ()) -> Statistics:
+    def statistics(self, histogram: MagnitudeHistogram | None = None) -> Statistics:
         """What was added so far."""
         finite = self.count - self.nonfinite
         return Statistics(
-            count=int(self.count),
-            nonfinite=int(self.nonfinite),
-            zeros=int(self.zeros),
+            element_count=int(self.count),
+            nonfinite_count=int(self.nonfinite),
+            zero_count=int(self.zeros),
             mean=self.total / finite if finite else math.nan,
             rms=math.sqrt(self.squares / finite) if finite else math.nan,
             min=self.low if finite else math.nan,
             max=self.high if finite else math.nan,
-            lowest_exponent=lowest_exponent,
             histogram=histogram,
         )
 
@@ -157,7 +156,7 @@ def settle(gauges: list[Gauge]) -> None:
 def summarise(gauges: list[Gauge]) -> list[Statistics]:
     """Statistics with histograms of many gauges, the histograms in one batch; their samples are dropped."""
     histograms = _histograms([gauge.samples for gauge in gauges])
-    return [gauge.statistics(*histogram) for gauge, histogram in zip(gauges, histograms, strict=True)]
+    return [gauge.statistics(histogram) for gauge, histogram in zip(gauges, histograms, strict=True)]
 
 
 def pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -282,11 +281,11 @@ def _row(numbers: list[float]) -> Row:
     return (count, nonfinite, zeros, total, squares, low, high)
 
 
-def _histograms(samples: list[list[torch.Tensor]]) -> list[tuple[int, tuple[int, ...]]]:
-    """For each group of samples: the lowest exponent and the counts by powers of two."""
+def _histograms(samples: list[list[torch.Tensor]]) -> list[MagnitudeHistogram | None]:
+    """For each group of samples the counts by powers of two; None where no element is finite and not zero."""
     sizes = [sum(each.numel() for each in group) for group in samples]
     if not sum(sizes):
-        return [(0, ())] * len(samples)
+        return [None] * len(samples)
     # One tensor and one transfer for all of them; half precision has no NumPy type.
     joined = torch.cat([each for group in samples for each in group])
     values = joined.to(torch.float64 if joined.dtype is torch.float64 else torch.float32).cpu().numpy()
@@ -296,17 +295,19 @@ def _histograms(samples: list[list[torch.Tensor]]) -> list[tuple[int, tuple[int,
     counted = np.isfinite(values) & (values != 0)
     exponents = np.frexp(values[counted])[1] - 1  # x = m * 2**e with 0.5 <= m < 1
     if not len(exponents):
-        return [(0, ())] * len(samples)
+        return [None] * len(samples)
     lowest, width = int(exponents.min()), int(exponents.max() - exponents.min() + 1)
     cells = owners[counted] * width + (exponents - lowest)
     table = np.bincount(cells, minlength=len(sizes) * width).reshape(len(sizes), width)
     return _trim(table, lowest)
 
 
-def _trim(table: npt.NDArray[np.int64], lowest: int) -> list[tuple[int, tuple[int, ...]]]:
+def _trim(table: npt.NDArray[np.int64], lowest: int) -> list[MagnitudeHistogram | None]:
     """Drops the empty buckets at both ends of each row."""
     filled: npt.NDArray[np.bool_] = table > 0
     firsts = filled.argmax(axis=1).tolist()
     ends = (filled.shape[1] - filled[:, ::-1].argmax(axis=1)).tolist()
     rows = zip(table.tolist(), firsts, ends, strict=True)
-    return [(lowest + first, tuple(row[first:end])) if row[first] else (0, ()) for row, first, end in rows]
+    return [
+        MagnitudeHistogram(lowest + first, tuple(row[first:end])) if row[first] else None for row, first, end in rows
+    ]

@@ -61,7 +61,7 @@ def _gain_bits(site: Site, operand: Site) -> float:
     """What comes of summing over many elements is not counted."""
     if operand.gradient is None or site.gradient is None:
         return 0.0
-    fewer = min(1.0, operand.gradient.count / site.gradient.count)
+    fewer = min(1.0, operand.gradient.element_count / site.gradient.element_count)
     return math.log2(gradient_norm(operand) / gradient_norm(site) * math.sqrt(fewer))
 
 

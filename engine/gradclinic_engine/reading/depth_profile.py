@@ -169,7 +169,7 @@ def _places(paths: Paths) -> dict[int, _Place]:
             norms.get(site.index),
             next((weights[name] for name in weights_of(paths, site) if name in weights), None),
             sum(each.requires_grad for each in paths.operands(site)) > 1,
-            site.gradient is not None and bool(site.gradient.nonfinite),
+            site.gradient is not None and bool(site.gradient.nonfinite_count),
         )
     return found
 

@@ -38,7 +38,7 @@ def forward_origin(paths: Paths) -> Site | None:
     asked_for: set[int] = set()
     for site in bad:
         brought = [operand for operand in _valued_operands(paths, site) if operand.nonfinite_order >= 0]
-        from_outside = [tensor.culprit for tensor in _tensors_read(paths, site) if tensor.statistics.nonfinite]
+        from_outside = [tensor.culprit for tensor in _tensors_read(paths, site) if tensor.statistics.nonfinite_count]
         only_masks = all(operand.index in asked_for for operand in brought) and all(map(_is_infinite, from_outside))
         if not only_masks:
             continue
@@ -58,20 +58,22 @@ def backward_origin(paths: Paths) -> tuple[Site | None, Culprit | None] | None:
         None where every gradient is finite.
     """
     bad = sorted(
-        (site for site in paths.sites.values() if site.gradient and site.gradient.nonfinite),
+        (site for site in paths.sites.values() if site.gradient and site.gradient.nonfinite_count),
         key=lambda site: site.gradient_order,
     )
     for site in bad:
         readers = _valued_readers(paths, site)
-        makers = [reader for reader in readers if reader.gradient and not reader.gradient.nonfinite]
+        makers = [reader for reader in readers if reader.gradient and not reader.gradient.nonfinite_count]
         if makers and len(makers) == sum(1 for reader in readers if reader.gradient):
             return _likeliest(makers), site.gradient_culprit
-        if site.index in paths.outputs and not any(reader.gradient and reader.gradient.nonfinite for reader in readers):
+        if site.index in paths.outputs and not any(
+            reader.gradient and reader.gradient.nonfinite_count for reader in readers
+        ):
             return None, site.gradient_culprit
     for parameter in paths.measurements.parameters:
         if parameter.status is GradientStatus.NON_FINITE:
             readers = [reader for first in paths.first_readers(parameter) for reader in _through_views(paths, first)]
-            makers = [reader for reader in readers if reader.gradient and not reader.gradient.nonfinite]
+            makers = [reader for reader in readers if reader.gradient and not reader.gradient.nonfinite_count]
             if makers:
                 return _likeliest(makers), None
     return None

@@ -100,7 +100,7 @@ def _is_of_one_element(paths: Paths, reduction: Site, own: int | str) -> bool:
             left, given = reduction.activation, paths.lasting.get(str(at))
             if isinstance(at, int) and at in paths.sites:
                 given = paths.sites[at].activation
-            return given is not None and left is not None and 0 < given.count == left.count
+            return given is not None and left is not None and 0 < given.element_count == left.element_count
         if not isinstance(at, int) or at not in paths.sites or plain(paths.sites[at].op) not in _PASSING:
             return False
         held = paths.sites[at].arguments

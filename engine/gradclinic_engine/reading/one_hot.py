@@ -59,7 +59,7 @@ def _softness(site: Site) -> float | None:
     if site.softness is not None or entries < 2:  # noqa: PLR2004 - a choice
         return site.softness
     output = site.activation
-    if output is None or output.nonfinite or output.count != site.calls * prod(site.shape):
+    if output is None or output.nonfinite_count or output.element_count != site.calls * prod(site.shape):
         return None
     softness = 1 - output.rms**2 * entries
     return max(0.0, softness) if softness > -_ALL_BUT_GONE else None

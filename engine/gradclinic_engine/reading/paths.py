@@ -246,7 +246,11 @@ def _lasting(measurements: Measurements) -> dict[str, Statistics]:
 
 def is_all_zero(site: Site) -> bool:
     """Whether a gradient arrives at ``site`` and all of it is exactly zero."""
-    return site.gradient is not None and site.gradient.count > 0 and site.gradient.zeros == site.gradient.count
+    return (
+        site.gradient is not None
+        and site.gradient.element_count > 0
+        and site.gradient.zero_count == site.gradient.element_count
+    )
 
 
 def gradient_norm(site: Site) -> float:
@@ -254,4 +258,4 @@ def gradient_norm(site: Site) -> float:
 
     A norm, not a mean: a gradient that is spread over a larger tensor has not become weaker.
     """
-    return site.gradient.rms * site.gradient.count**0.5 if site.gradient else 0.0
+    return site.gradient.rms * site.gradient.element_count**0.5 if site.gradient else 0.0

@@ -67,7 +67,7 @@ def _copies(paths: Paths) -> Iterator[tuple[str, Statistics, tuple[int, ...], Si
 
 def _same(one: Statistics, other: Statistics) -> bool:
     """Whether two tensors that are not constant have the same statistics."""
-    if one.min == one.max or one.count != other.count:
+    if one.min == one.max or one.element_count != other.element_count:
         return False
     pairs = ((one.mean, other.mean), (one.rms, other.rms), (one.min, other.min), (one.max, other.max))
     return all(abs(left - right) <= SAME_SHARE_OF_RMS * one.rms for left, right in pairs)

@@ -116,8 +116,8 @@ def all_zero(statistics: Statistics | None) -> bool:
     """Whether there are elements, and all of them are exactly zero."""
     return (
         statistics is not None
-        and statistics.count > 0
-        and not statistics.nonfinite
+        and statistics.element_count > 0
+        and not statistics.nonfinite_count
         and statistics.min == 0 == statistics.max
     )
 

@@ -69,7 +69,11 @@ def operands_of(site: Site) -> list[int | str]:
 def gets_gradient(site: Site) -> bool:
     """Whether a gradient with some element that is not zero arrives at a site's result."""
     gradient = site.gradient
-    return gradient is not None and gradient.count > gradient.nonfinite and bool(gradient.min or gradient.max)
+    return (
+        gradient is not None
+        and gradient.element_count > gradient.nonfinite_count
+        and bool(gradient.min or gradient.max)
+    )
 
 
 def _starved_before(paths: Paths, operand: int | str, starved: set[str]) -> tuple[str, ...]:
@@ -93,4 +97,4 @@ def _starved_before(paths: Paths, operand: int | str, starved: set[str]) -> tupl
 
 
 def _gets_only_zero(site: Site) -> bool:
-    return not gets_gradient(site) and not (site.gradient is not None and site.gradient.nonfinite)
+    return not gets_gradient(site) and not (site.gradient is not None and site.gradient.nonfinite_count)

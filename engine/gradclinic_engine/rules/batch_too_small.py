@@ -25,18 +25,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.normalization import batch_norms, is_training, unfinished_batch_norm, values_per_channel
 from gradclinic_engine.reading.raised_errors import Raised, recognise
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 SEVERITIES = {1: Severity.CRITICAL, 2: Severity.CRITICAL, 3: Severity.WARNING, 4: Severity.INFO}
 ENOUGH_VALUES = 5

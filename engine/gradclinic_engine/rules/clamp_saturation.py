@@ -30,13 +30,13 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import limits, plain, rectifies
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.reading.zero_stops import gets_gradient
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,9 +73,14 @@ def _cut_off(paths: Paths, site: Site) -> float | None:
     operands = [operand for operand in paths.operands(site) if operand.requires_grad]
     before = operands[0].gradient if len(operands) == 1 and len(paths.readers(operands[0])) == 1 else None
     here = site.gradient
-    if before is None or here is None or before.count != here.count or here.zeros == here.count:
+    if (
+        before is None
+        or here is None
+        or before.element_count != here.element_count
+        or here.zero_count == here.element_count
+    ):
         return None
-    return max(0, before.zeros - here.zeros) / (here.count - here.zeros)
+    return max(0, before.zero_count - here.zero_count) / (here.element_count - here.zero_count)
 
 
 def _severity_of_closed(paths: Paths, site: Site) -> Severity:

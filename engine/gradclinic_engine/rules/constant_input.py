@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.reading.batch_dimension import batch_size
 from gradclinic_engine.reading.input_reading import is_feature
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def check(paths: Paths) -> Iterator[Finding]:
         seen = each.variation
         if seen is None or seen.samples < FEWEST_SAMPLES or each.shape[0] != size or "float" not in each.dtype:
             continue
-        if each.statistics.zeros == each.statistics.count or not is_feature(paths, each.name):
+        if each.statistics.zero_count == each.statistics.element_count or not is_feature(paths, each.name):
             continue
         constant = 1.0 if seen.distinct_samples == 1 and varies else _constant_share(each, seen)
         if constant >= CONSTANT_SHARE and (seen.distinct_samples > 1 or varies):

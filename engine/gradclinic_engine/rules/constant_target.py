@@ -26,13 +26,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, REGRESSION
-from gradclinic_engine.judging.finding import Evidence, Finding, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.labels import is_adversarial, samples_of
 from gradclinic_engine.reading.loss_reading import comes_from_data, relevant
+from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

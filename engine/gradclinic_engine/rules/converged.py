@@ -24,11 +24,11 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import REGRESSION
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.convergence import loss_of_a_guess
 from gradclinic_engine.reading.loss_reading import relevant
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

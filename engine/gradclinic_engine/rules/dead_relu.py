@@ -30,12 +30,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import SMOOTH_RECTIFIERS, activation_of, rectifies
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.chance import may_be_chance
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,12 @@ def check(paths: Paths) -> Iterator[Finding]:
     for site in paths.sites.values():
         if (
             site.activation
-            and site.activation.count
+            and site.activation.element_count
             and (rectifies(site) or activation_of(site) in SMOOTH_RECTIFIERS)
             and site.requires_grad
             and paths.reaches_loss(site)
         ):
-            off = 1.0 if site.activation.zeros == site.activation.count else site.dead_unit_share or 0.0
+            off = 1.0 if site.activation.zero_count == site.activation.element_count else site.dead_unit_share or 0.0
             if off < OFF_SHARE or _gets_nothing(paths, site) or _is_margin(paths, site):
                 continue
             if not may_be_chance(paths, site, off):
@@ -74,7 +74,7 @@ def _is_margin(paths: Paths, site: Site) -> bool:
 def _gets_nothing(paths: Paths, site: Site) -> bool:
     """Whether its inputs are exactly zero: then it hands on what is wrong before it."""
     before = _inputs(paths, site)
-    return before is not None and before.count == before.zeros
+    return before is not None and before.element_count == before.zero_count
 
 
 def _inputs(paths: Paths, site: Site) -> Statistics | None:
@@ -113,7 +113,9 @@ def _finding(paths: Paths, site: Site, off: float) -> Finding:
 def _healthy() -> Iterator[Measurements]:
     run = TinyRun()
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::relu", layer, activation=statistics(zeros=32), dead_unit_share=0.5, unit_count=64))
+    yield run.finish(
+        run.op("aten::relu", layer, activation=statistics(zero_count=32), dead_unit_share=0.5, unit_count=64)
+    )
 
 
 def _sick() -> Iterator[Measurements]:

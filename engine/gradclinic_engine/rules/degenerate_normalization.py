@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
@@ -36,6 +35,7 @@ from gradclinic_engine.reading.one_element import normalises_one_element
 from gradclinic_engine.reading.raised_errors import Raised, recognise
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.reading.zero_stops import gets_gradient
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,12 +31,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.severed_paths import Means, Severed, severed_paths
 from gradclinic_engine.reading.twins import is_copy_to_follow
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,11 +26,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.wording import share
 from gradclinic_engine.reading.batch_dimension import batch_size
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

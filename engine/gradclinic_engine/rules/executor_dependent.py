@@ -31,19 +31,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import SINGULAR_BACKWARD, plain
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import ExecutorDifference, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 # Their derivative where two operands are equal is a matter of convention.
 WITH_TIES = frozenset({"aten::min", "aten::max", "aten::minimum", "aten::maximum", "aten::clamp", "aten::amax"})

@@ -30,19 +30,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.trend_findings import over_depth, over_time
 from gradclinic_engine.reading.depth_trend import growing
 from gradclinic_engine.reading.time_profile import recurrences
+from gradclinic_engine.records import Evidence, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 GROWN_BITS = 14.0
 BROKEN_BITS = 20.0

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import WITH_MARGIN
 from gradclinic_engine.graph.op_kinds import rectifies
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
@@ -39,6 +38,7 @@ from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.loss_tail import empty_mean, indices, stops
 from gradclinic_engine.reading.paths import Paths, is_all_zero
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
@@ -40,13 +39,14 @@ from gradclinic_engine.reading.normalization import (
     misfit,
     running_statistics,
 )
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 MISFIT_FACTOR = 10.0
 HOPELESS_FACTOR = 100.0

@@ -27,19 +27,19 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import CONSTANT, plain
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
-from gradclinic_engine.measurements import GradientStatus
+from gradclinic_engine.measurements import GradientStatus, MagnitudeHistogram
 from gradclinic_engine.reading.paths import Paths, is_all_zero
 from gradclinic_engine.reading.precision import FORMATS, NARROW
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site, Statistics
+    from gradclinic_engine.records import Finding
 
 ZERO_SHARE = 0.2
 SMALLEST_SHARE = 0.4
@@ -63,7 +63,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 def _lost_share(paths: Paths, site: Site, behind: Site | None) -> float:
     """Share of the gradient at ``site`` that was rounded to zero; 0 where that cannot be said."""
     smallest, gradient = FORMATS[site.dtype].smallest, site.gradient
-    if gradient is None or gradient.nonfinite:
+    if gradient is None or gradient.nonfinite_count:
         return 0.0
     if is_all_zero(site):
         arriving = _largest(behind.gradient) if behind and behind.gradient else 0.0
@@ -72,15 +72,16 @@ def _lost_share(paths: Paths, site: Site, behind: Site | None) -> float:
             return 1.0 if 0 < arriving * factor <= smallest / 2 else 0.0
         limit = NEAR_SMALLEST * smallest if behind and behind.dtype in NARROW else smallest / 2
         return 1.0 if 0 < arriving <= limit else 0.0
-    at_the_end = gradient.histogram[0] if gradient.lowest_exponent <= math.log2(smallest) else 0
-    is_cut = sum(gradient.histogram) and at_the_end / sum(gradient.histogram) >= SMALLEST_SHARE
+    sampled = gradient.histogram or MagnitudeHistogram(0, ())
+    at_the_end = sampled.counts[0] if sampled.counts and sampled.lowest_exponent <= math.log2(smallest) else 0
+    is_cut = sampled.counts and at_the_end / sum(sampled.counts) >= SMALLEST_SHARE
     return gradient.zero_share if is_cut and gradient.zero_share >= ZERO_SHARE else 0.0
 
 
 def _factor(paths: Paths, behind: Site, site: Site) -> float | None:
     """By what ``behind`` multiplies the gradient for ``site``, where a constant says so."""
-    if plain(behind.op) == "aten::mean" and behind.gradient and site.gradient and site.gradient.count:
-        return behind.gradient.count / site.gradient.count
+    if plain(behind.op) == "aten::mean" and behind.gradient and site.gradient and site.gradient.element_count:
+        return behind.gradient.element_count / site.gradient.element_count
     constants = [each.activation.max for each in paths.operands(behind) if each.op == CONSTANT and each.activation]
     constants += [value for value in [behind.constants.get("other")] if isinstance(value, (int, float))]
     if len(constants) != 1 or not constants[0] or plain(behind.op) not in ("aten::mul", "aten::div"):
@@ -135,8 +136,11 @@ def _finding(paths: Paths, site: Site, behind: Site | None, lost: float) -> Find
 
 def _healthy() -> Iterator[Measurements]:
     for dtype, gradient in (
-        ("float16", statistics(1e-3, zeros=32, lowest_exponent=-20, histogram=(1, 3, 8, 12, 8))),  # behind a ReLU
-        ("bfloat16", statistics(1e-12, zeros=30, lowest_exponent=-44, histogram=(20, 12))),
+        (
+            "float16",
+            statistics(1e-3, zero_count=32, histogram=MagnitudeHistogram(-20, (1, 3, 8, 12, 8))),
+        ),  # behind a ReLU
+        ("bfloat16", statistics(1e-12, zero_count=30, histogram=MagnitudeHistogram(-44, (20, 12)))),
     ):
         run = TinyRun()
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype=dtype)
@@ -150,7 +154,7 @@ def _sick() -> Iterator[Measurements]:
     yield run.finish(run.op("aten::to", layer, gradient=1e-9))
     run = TinyRun()
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16")
-    run.amend(layer, gradient=statistics(5e-8, zeros=40, lowest_exponent=-24, histogram=(18, 6)))
+    run.amend(layer, gradient=statistics(5e-8, zero_count=40, histogram=MagnitudeHistogram(-24, (18, 6))))
     yield run.finish(run.op("aten::gelu", layer, dtype="float16", gradient=2e-7))
 
 

@@ -28,20 +28,20 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.conditioning import STEEP_BITS, Steep, steep_ops
 from gradclinic_engine.reading.depth_profile import relative_gradient
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 DOMINATING_FACTOR, HOPELESS_FACTOR = 2.0**10, 2.0**17
 EXTREME_BITS = 40.0

@@ -27,20 +27,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import CONSTANT
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import SourceLine
 from gradclinic_engine.reading.modes import drops, frozen_layers, traced_in_eval_mode
 from gradclinic_engine.reading.normalization import batch_norms, is_training, running_statistics
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 REMEDIES = (
     "Script the model instead (`torch.jit.script(model)`): then `train()` and `eval()` keep their meaning.",

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_LOG_PROBABILITIES
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.loss_reading import output_of, relevant
+from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

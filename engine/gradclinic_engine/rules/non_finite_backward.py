@@ -28,13 +28,13 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, spoiled
 from gradclinic_engine.reading.precision import overflowed_backward
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,10 @@ def _sick() -> Iterator[Measurements]:
         run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
         layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
         run.amend(
-            layer, gradient=statistics(nonfinite=1), gradient_order=1, gradient_culprit=Culprit((3, 0), float("inf"))
+            layer,
+            gradient=statistics(nonfinite_count=1),
+            gradient_order=1,
+            gradient_culprit=Culprit((3, 0), float("inf")),
         )
         yield run.finish(run.op(op, layer, gradient_order=0))
 

@@ -28,13 +28,13 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import forward_origin, spoiled
 from gradclinic_engine.reading.precision import overflowed
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.measurements import Culprit, Tensor
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +41,15 @@ def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each input with such values, and one for the target."""
     measurements = paths.measurements
     for tensor in measurements.inputs:
-        if tensor.statistics.nonfinite:
+        if tensor.statistics.nonfinite_count:
             yield _finding(paths, tensor, f"input:{tensor.name}")
     for tensor in measurements.target:
-        if tensor.statistics.nonfinite:
+        if tensor.statistics.nonfinite_count:
             yield _finding(paths, tensor, "target")
 
 
 def _finding(paths: Paths, tensor: Tensor, name: str) -> Finding:
-    broken, count = is_broken(paths), tensor.statistics.nonfinite
+    broken, count = is_broken(paths), tensor.statistics.nonfinite_count
     where = f", the first in sample {tensor.culprit.index[0]}" if tensor.culprit and tensor.culprit.index else ""
     after = "They make the loss or the gradient NaN." if broken else "Loss and gradient are finite all the same."
     found = (Evidence.of(tensor.culprit, "first_non_finite"),) if tensor.culprit else ()
@@ -57,7 +57,8 @@ def _finding(paths: Paths, tensor: Tensor, name: str) -> Finding:
     return RULE.finding(
         severity=Severity.CRITICAL if broken else Severity.INFO,
         location=Location(name=name),
-        explanation=f"{count} of {tensor.statistics.count} values of {name} are NaN or infinite{where}. {after}",
+        explanation=f"{count} of {tensor.statistics.element_count} values of {name} are NaN or infinite{where}. "
+        f"{after}",
         remedies=(
             "Find and mend them where the batch is made: check `torch.isfinite(x).all()`, impute or drop.",
             "If they mark missing values, replace them and give the model a mask.",
@@ -69,15 +70,15 @@ def _finding(paths: Paths, tensor: Tensor, name: str) -> Finding:
 
 
 def _healthy() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(), mask=statistics(nonfinite=8))  # an attention mask of -inf
+    run = TinyRun(x=statistics(), mask=statistics(nonfinite_count=8))  # an attention mask of -inf
     scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
     yield run.finish(run.op("aten::softmax", run.op("aten::add", scores, "mask")))
 
 
 def _sick() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(nonfinite=1))
+    run = TinyRun(x=statistics(nonfinite_count=1))
     yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
-    target = Tensor("target", (8,), "float32", statistics(nonfinite=1), Culprit((3,), float("inf")))
+    target = Tensor("target", (8,), "float32", statistics(nonfinite_count=1), Culprit((3,), float("inf")))
     run = TinyRun()
     yield run.finish(run.op("aten::linear", "x", weights=["fc.weight"]), loss=float("inf"), target=(target,))
 

@@ -26,13 +26,13 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
 from gradclinic_engine.reading.normalization import BATCH_NORMS
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +48,12 @@ def check(paths: Paths) -> Iterator[Finding]:
     """One finding for all of them together: whatever broke one broke the others."""
     measurements = paths.measurements
     broken = is_broken(paths)
-    counts = {p.name: p.weight.nonfinite for p in measurements.parameters if p.weight.nonfinite}
+    counts = {p.name: p.weight.nonfinite_count for p in measurements.parameters if p.weight.nonfinite_count}
     kept = {name for site in measurements.sites if plain(site.op) in KEEPING_STATISTICS for name in site.buffers}
     for buffer in measurements.buffers:
         value = buffer.culprit.value if buffer.culprit else 0.0
         if not math.isfinite(value) and (buffer.name in kept or (broken and value != -math.inf)):
-            counts[buffer.name] = buffer.statistics.nonfinite
+            counts[buffer.name] = buffer.statistics.nonfinite_count
     if not counts:
         return
     first = next(iter(counts))
@@ -77,17 +77,17 @@ def _healthy() -> Iterator[Measurements]:
     run = TinyRun()
     yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
     run = TinyRun()  # a causal mask
-    mask = run.buffer("mask", statistics(0.0, nonfinite=28), culprit=Culprit((0, 1), -math.inf))
+    mask = run.buffer("mask", statistics(0.0, nonfinite_count=28), culprit=Culprit((0, 1), -math.inf))
     scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
     yield run.finish(run.op("aten::add", scores, buffers=(mask,)))
 
 
 def _sick() -> Iterator[Measurements]:
     run = TinyRun()
-    run.parameter("fc.weight", weight=statistics(nonfinite=3))
+    run.parameter("fc.weight", weight=statistics(nonfinite_count=3))
     yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
     run = TinyRun()
-    kept = run.buffer("norm.running_var", statistics(nonfinite=8), culprit=Culprit((0,), math.inf))
+    kept = run.buffer("norm.running_var", statistics(nonfinite_count=8), culprit=Culprit((0,), math.inf))
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
     yield run.finish(run.op("aten::batch_norm", layer, module="norm", buffers=(kept,)))
 

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import REGRESSION
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.reading.loss_reading import output_of, relevant
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,20 +28,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, forward_origin, spoiled
 from gradclinic_engine.reading.precision import FORMATS, overflowed, overflowed_backward
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def _sick() -> Iterator[Measurements]:
     run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
     layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16")
     bad = Culprit((3, 0), math.inf)
-    run.amend(layer, gradient=statistics(nonfinite=1), gradient_order=1, gradient_culprit=bad)
+    run.amend(layer, gradient=statistics(nonfinite_count=1), gradient_order=1, gradient_culprit=bad)
     yield run.finish(run.op("aten::mul", layer, gradient_order=0, dtype="float16"))
 
 

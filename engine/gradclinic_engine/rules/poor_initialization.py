@@ -32,7 +32,6 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
@@ -45,13 +44,14 @@ from gradclinic_engine.reading.depth_profile import (
     only_weighs,
 )
 from gradclinic_engine.reading.weight_scale import GAIN_OF_RECTIFIERS, Scale, is_any_unusual, scale_along
+from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 LOST_BITS, GROWN_BITS = 17.0, 14.0
 HOPELESS_LOST_BITS, HOPELESS_GROWN_BITS = 24.0, 20.0

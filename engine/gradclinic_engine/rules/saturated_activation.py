@@ -32,7 +32,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
@@ -40,6 +39,7 @@ from gradclinic_engine.measurements import Gate
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.paths import Paths, gradient_norm, is_all_zero
 from gradclinic_engine.reading.saturation import Saturation, saturation
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

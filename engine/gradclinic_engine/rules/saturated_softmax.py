@@ -31,13 +31,13 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.one_hot import SOFT_ENOUGH, OneHot, one_hot
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _sick() -> Iterator[Measurements]:
     run = TinyRun()
     logits = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(400.0))
     yield run.finish(run.op("aten::softmax", logits, constants={"dim": -1}, activation=one_hot))
-    tied = statistics(sqrt(0.07), zeros=56, min=0.0, max=1.0)  # one or two entries of each row of eight
+    tied = statistics(sqrt(0.07), zero_count=56, min=0.0, max=1.0)  # one or two entries of each row of eight
     run = TinyRun()
     logits = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(400.0))
     yield run.finish(run.op("aten::softmax", logits, constants={"dim": -1}, activation=tied))

@@ -27,11 +27,11 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, class_dimension
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,6 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, class_dimension
-from gradclinic_engine.judging.finding import Evidence, Finding, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
@@ -36,6 +35,7 @@ from gradclinic_engine.judging.wording import number
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.loss_reading import relevant
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
+from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

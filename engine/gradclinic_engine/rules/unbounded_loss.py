@@ -27,12 +27,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.loss_signs import parts
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

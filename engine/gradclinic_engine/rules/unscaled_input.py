@@ -29,12 +29,12 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of, plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.tiny_run import statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.reading.input_reading import NORMALISING, next_steps, raw_readers
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

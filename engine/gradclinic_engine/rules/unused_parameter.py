@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
@@ -41,6 +40,7 @@ from gradclinic_engine.reading.severed_paths import is_disconnected, without_way
 from gradclinic_engine.reading.shadowed import shadowed
 from gradclinic_engine.reading.twins import has_learning_twin
 from gradclinic_engine.reading.unused_branches import branches
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +104,8 @@ def _severity(measurements: Measurements, fate: str, module: str, names: tuple[s
         return Severity.INFO
     if fate != NOT_USED:
         return Severity.CRITICAL
-    trainable = sum(parameter.weight.count for parameter in measurements.parameters if parameter.requires_grad)
-    idle = sum(parameter.weight.count for parameter in measurements.parameters if parameter.name in names)
+    trainable = sum(parameter.weight.element_count for parameter in measurements.parameters if parameter.requires_grad)
+    idle = sum(parameter.weight.element_count for parameter in measurements.parameters if parameter.name in names)
     return Severity.WARNING if idle >= LARGE_SHARE * trainable else Severity.INFO
 
 

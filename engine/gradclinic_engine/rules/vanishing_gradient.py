@@ -30,19 +30,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.judging.finding import Evidence, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.trend_findings import over_depth, over_time
 from gradclinic_engine.reading.depth_trend import fading
 from gradclinic_engine.reading.time_profile import Recurrence, recurrences
+from gradclinic_engine.records import Evidence, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.judging.finding import Finding
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
+    from gradclinic_engine.records import Finding
 
 LOST_BITS = 17.0  # the 24 bits of a float32, less the 7 bits of a step of 1 %
 HOPELESS_BITS = 24.0

@@ -29,7 +29,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.judging.finding import Evidence, Finding, Location, Severity, Symptom
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
@@ -38,6 +37,7 @@ from gradclinic_engine.reading.op_factors import DROPOUTS
 from gradclinic_engine.reading.twins import has_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
+from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def _is_fixed(cause: Cause) -> bool:
 def _healthy() -> Iterator[Measurements]:
     run = TinyRun()  # a mask that is partly zero
     body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
-    mask = run.op("aten::to", "x", activation=statistics(zeros=32))
+    mask = run.op("aten::to", "x", activation=statistics(zero_count=32))
     yield run.finish(run.op("aten::mul", body, mask))
 
 
