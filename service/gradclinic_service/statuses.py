@@ -61,7 +61,7 @@ RENDERINGS: Mapping[type[Exception], Rendering] = {
     store.Truncated: Rendering(StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED", field="declaration.size_bytes"),
     store.TooManyBytes: Rendering(StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES", field="declaration.size_bytes"),
     store.OffsetMismatch: Rendering(StatusCode.FAILED_PRECONDITION, "OFFSET_MISMATCH", metadata=("received_bytes",)),
-    store.UploadTakenOver: Rendering(StatusCode.ABORTED, "UPLOAD_TAKEN_OVER"),
+    store.UploadLost: Rendering(StatusCode.ABORTED, "UPLOAD_LOST"),
     store.RequestIdReused: Rendering(StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", field="request_id"),
     store.ModelQuarantined: Rendering(
         StatusCode.FAILED_PRECONDITION,

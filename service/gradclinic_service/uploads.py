@@ -52,6 +52,11 @@ class UploadPipeline:
         self._batch_bytes = 0
         self._writing: asyncio.Future[None] | None = None
 
+    @property
+    def stored(self) -> bool:
+        """Whether the artifact is there: another caller has sent the same bytes meanwhile."""
+        return self._upload.stored is not None
+
     async def add(self, piece: Piece) -> None:
         """Takes the next piece; waits only while the batch before the last one is still being written.
 

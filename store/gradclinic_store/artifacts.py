@@ -6,12 +6,12 @@ The same bytes are stored once, but each tenant sees only what it has sent itsel
 from __future__ import annotations
 
 import re
-import secrets
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import artifact_pb2
 from gradclinic_store.blobs import chunks_of, collect
-from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, OffsetMismatch, StoreFull, memory_short
+from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, memory_short
+from gradclinic_store.part import Part
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gradclinic_store.blobs import Blobs
     from gradclinic_store.connection import Connection
     from gradclinic_store.memory import MemoryWatch
-    from gradclinic_store.settings import StoreSettings
 
 ARTIFACT_KEY = "gradclinic:artifact:"
 BYTES_KEY = "gradclinic:bytes:"
@@ -30,7 +29,6 @@ ARTIFACTS_KEY = "gradclinic:artifacts"
 PARTS_KEY = "gradclinic:parts"
 AT_MOST = 1000  # of each kind in one round of the reaper
 SMALL_BYTES = 256 * 1024  # up to here an artifact is read together with others
-IDLE_SECONDS = 300.0  # so long after its last use an artifact may be evicted when room is needed
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -63,10 +61,13 @@ class Artifacts:
     def received(self, sha256: str) -> int:
         """Return from where an interrupted upload can go on, in bytes; 0 when there is nothing to resume."""
         key = f"{PART_KEY}{self._tenant}:{sha256}"
-        return int(self._connection.do(lambda client: client.hget(key, "received_bytes")) or 0)
+        received, refuted = self._connection.do(lambda client: client.hmget(key, "received_bytes", "refuted"))
+        return 0 if refuted else int(received or 0)
 
     def upload(self, declaration: artifact_pb2.ArtifactDeclaration) -> Upload:
         """Begin an upload, or go on with an interrupted one at its `offset_bytes`.
+
+        Any number of uploads of the same bytes may run at once: each stores what the others have not stored yet.
 
         Raises:
             ArtifactTooLarge: its declared size is above the limit.
@@ -83,33 +84,12 @@ class Artifacts:
             raise ArtifactTooLarge(declaration.size_bytes, settings.max_artifact_bytes)
         if self._blobs.key_prefix and (limit_bytes := self._memory.short_of()):
             raise memory_short(limit_bytes)
-        writer = secrets.token_hex(8)
-        outcome, *rest = self._connection.run(
-            "upload_begin",
-            self._tenant,
-            declaration.sha256,
-            declaration.kind,
-            declaration.format,
-            declaration.size_bytes,
-            declaration.offset_bytes,
-            writer,
-            secrets.token_hex(16),
-            milliseconds(settings.upload_retention_seconds),
-            settings.max_stored_bytes,
-            settings.tenant_max_stored_bytes or settings.max_stored_bytes,
-            milliseconds(settings.artifact_retention_seconds),
-            milliseconds(IDLE_SECONDS),
-        )
-        if outcome == b"full":
-            raise _full(settings, declaration.size_bytes, rest[0].decode())
-        if outcome == b"offset":
-            raise OffsetMismatch(declaration.offset_bytes, rest[0])
-        if outcome == b"stored":
-            return Upload(
-                self._connection, self._blobs, self._tenant, declaration, stored=self.touch(declaration.sha256)
-            )
+        part = Part(self._connection, self._blobs, self._tenant, declaration)
+        begun = part.begin()
+        if begun is None:
+            return Upload(part, declaration, stored=self.touch(declaration.sha256))
         collect(self._connection, self._blobs)  # what was evicted for it, or left by an earlier upload
-        return Upload(self._connection, self._blobs, self._tenant, declaration, writer=writer, blob=rest[0].decode())
+        return Upload(part, declaration, begun=begun)
 
     def read(self, sha256: str) -> Iterator[bytes]:
         """Yield an artifact's bytes in order, a chunk at a time: for workers, who run what was accepted of any tenant.
@@ -138,20 +118,6 @@ class Artifacts:
         over = self._connection.run("over", ARTIFACTS_KEY, AT_MOST)
         dropped = [held.decode().partition(":")[2] for held in over if self._connection.run("artifact_drop", held)]
         for held in self._connection.run("over", PARTS_KEY, AT_MOST):
-            self._connection.run("upload_drop", held, "")
+            self._connection.run("upload_drop", held)
         collect(self._connection, self._blobs)
         return dropped
-
-
-def _full(settings: StoreSettings, size_bytes: int, scope: str) -> StoreFull:
-    """Say whose room it is that has none left; how much the others have is nobody's business."""
-    if scope == "tenant":
-        limit, value, whose = "tenant_max_stored_bytes", settings.tenant_max_stored_bytes, "your"
-    else:
-        limit, value, whose = "max_stored_bytes", settings.max_stored_bytes, "the server's"
-    return StoreFull(
-        f"{whose} {value:,} bytes for artifacts have no room for {size_bytes:,} more until some are no longer in use",
-        limit=limit,
-        limit_value=value,
-        scope=scope,
-    )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHUNK_KEY = "gradclinic:chunk:"
 CHUNKS_KEY = "gradclinic:chunks:"  # list of the names of a blob's chunks, in order
-GARBAGE_KEY = "gradclinic:garbage"  # set of blobs that wait to be deleted
+GARBAGE_KEY = "gradclinic:garbage"  # set of blobs, and of single chunks, that wait to be deleted
 CHUNKS_READ_AT_ONCE = 4  # bounds memory while a read still saves round trips
 LOCAL_CHUNK_BYTES = 4 * MEBIBYTE_BYTES
 REMOTE_CHUNK_BYTES = 8 * MEBIBYTE_BYTES  # each costs a round trip
@@ -57,7 +57,7 @@ class Blobs(Protocol):
         """Delete chunks that were written in vain."""
 
     def delete(self, blob: str, names: Sequence[str]) -> None:
-        """Delete all chunks of a blob; ``names`` are those that were noted."""
+        """Delete a single chunk, or all chunks of a blob; ``names`` are those that were noted."""
 
 
 class RedisBlobs:
@@ -90,9 +90,9 @@ class RedisBlobs:
         if names:
             self._connection.do(lambda client: client.unlink(*(CHUNK_KEY + name for name in names)))
 
-    def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - what was not noted expires by itself
-        """Delete the noted chunks of a blob."""
-        self.discard(names)
+    def delete(self, blob: str, names: Sequence[str]) -> None:
+        """Delete a chunk, or the noted chunks of a blob; what was not noted expires by itself."""
+        self.discard([blob, *names])
 
 
 class FilesystemBlobs:
@@ -133,7 +133,7 @@ class FilesystemBlobs:
             self._remove(name)
 
     def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - the folder holds them all
-        """Delete the folder of a blob."""
+        """Delete a chunk, or the folder of a blob."""
         self._remove(blob)
 
     def _put(self, path: str, chunk: Chunk) -> None:
@@ -185,7 +185,11 @@ def blobs_for(connection: Connection) -> Blobs:
 
 def chunks_of(connection: Connection, blobs: Blobs, blob: str) -> Iterator[bytes | None]:
     """Yield the chunks of a blob in order; None for one that is not there any more."""
-    names = _names(connection, blob)
+    return chunks_named(blobs, _names(connection, blob))
+
+
+def chunks_named(blobs: Blobs, names: Sequence[str]) -> Iterator[bytes | None]:
+    """Yield chunks in order; None for one that is not there any more."""
     for start in range(0, len(names), CHUNKS_READ_AT_ONCE):
         yield from blobs.read(names[start : start + CHUNKS_READ_AT_ONCE])
 

@@ -15,7 +15,7 @@ StoreError
 │   ├── OffsetMismatch      resume at `received_bytes`
 │   ├── Truncated
 │   ├── TooManyBytes
-│   └── UploadTakenOver     another upload of the same artifact went on instead
+│   └── UploadLost          what was stored of it has been dropped meanwhile
 ├── RequestIdReused
 ├── ModelQuarantined        it crashed too often lately
 ├── BadPageToken
@@ -152,8 +152,8 @@ class OffsetMismatch(UploadRefused):
         received_bytes: from where an upload can go on.
     """
 
-    def __init__(self, offset_bytes: int, received_bytes: int) -> None:
-        super().__init__(f"the next byte expected is {received_bytes:,}, not {offset_bytes:,}")
+    def __init__(self, offset_bytes: int, received_bytes: int, why: str = "") -> None:
+        super().__init__(f"{why}the next byte expected is {received_bytes:,}, not {offset_bytes:,}")
         self.received_bytes = received_bytes
 
 
@@ -165,8 +165,8 @@ class TooManyBytes(UploadRefused):
     """The upload went on beyond the declared size; nothing was kept."""
 
 
-class UploadTakenOver(UploadRefused):
-    """Another upload of the same artifact took over, or its time was over."""
+class UploadLost(UploadRefused):
+    """What was stored of the upload has been dropped meanwhile; send it again from the start."""
 
 
 class RequestIdReused(StoreError):

@@ -7,23 +7,16 @@ import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from gradclinic_store.blobs import chunks_of, collect
-from gradclinic_store.errors import (
-    HashMismatch,
-    OffsetMismatch,
-    StoreError,
-    TooManyBytes,
-    Truncated,
-    UploadTakenOver,
-)
-from gradclinic_store.record import milliseconds, to_artifact
+from gradclinic_store.blobs import chunks_named
+from gradclinic_store.errors import HashMismatch, OffsetMismatch, StoreError, TooManyBytes, Truncated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from gradclinic.v1 import artifact_pb2
-    from gradclinic_store.blobs import Blobs, Piece
-    from gradclinic_store.connection import Connection
+    from gradclinic_store.blobs import Piece
+    from gradclinic_store.part import Begun, Part
 
 TINY_BYTES = 64 * 1024  # pieces below are put together, for each one that is kept as it came costs memory of its own
 
@@ -35,36 +28,30 @@ class Upload:
     ends by an error that is not the bytes' fault, what came so far stays and can be resumed for a while.
     """
 
-    def __init__(  # noqa: PLR0913 - `Artifacts.upload` alone constructs it
+    def __init__(
         self,
-        connection: Connection,
-        blobs: Blobs,
-        tenant: str,
+        part: Part,
         declaration: artifact_pb2.ArtifactDeclaration,
         *,
-        writer: str = "",
-        blob: str = "",
+        begun: Begun | None = None,
         stored: artifact_pb2.Artifact | None = None,
     ) -> None:
         self.stored = stored
-        """Set when the artifact is there already: `finish` at once, or send for nothing."""
-        self._connection = connection
-        self._blobs = blobs
-        self._tenant = tenant
+        """Set when the artifact is there, also by another upload: `finish` at once, or send for nothing."""
+        self._part = part
+        self._blobs = part.blobs
         self._declaration = declaration
-        self._writer = writer
-        self._blob = blob
         self._hash = hashlib.sha256()
         self._position_bytes = declaration.offset_bytes
-        self._handed_over_bytes = declaration.offset_bytes
-        self._chunk_number = 0
+        self._mark = ""  # of what has been handed over
         self._chunk: list[Piece] = []  # the one that is filled
-        self._chunk_bytes = 0
-        self._batch: list[list[Piece]] = []  # whole ones
+        self._batch: list[tuple[str, list[Piece]]] = []  # whole ones, each with the mark of its end
         self._thread: ThreadPoolExecutor | None = None
         self._on_its_way: Future[None] | None = None
-        if declaration.offset_bytes and stored is None:
-            self._hash_again()
+        self._ended = stored is not None
+        if begun is not None:
+            self._mark = begun.mark
+            self._hash_again(begun.names)
 
     @property
     def position_bytes(self) -> int:
@@ -77,7 +64,7 @@ class Upload:
         Raises:
             OffsetMismatch: it does not belong where the last one ended.
             TooManyBytes: it goes beyond the declared size; nothing is kept.
-            UploadTakenOver: another upload of this artifact goes on instead.
+            UploadLost: what came before is gone.
         """
         if self.stored is not None:
             return
@@ -86,8 +73,6 @@ class Upload:
         if offset_bytes + len(content) > self._declaration.size_bytes:
             self._drop()
             raise TooManyBytes(f"more bytes came than the {self._declaration.size_bytes:,} that were declared")
-        self._hash.update(content)
-        self._position_bytes += len(content)
         self._gather(memoryview(content))
         if len(self._batch) >= self._blobs.chunks_at_once:
             self._send()
@@ -98,7 +83,8 @@ class Upload:
         Raises:
             Truncated: bytes are missing; nothing is kept.
             HashMismatch: they are other bytes; nothing is kept.
-            UploadTakenOver: another upload of this artifact goes on instead.
+            OffsetMismatch: those that were stored before, or these ones, are others: send all.
+            UploadLost: what came before is gone.
         """
         if self.stored is not None:
             return self.stored
@@ -108,23 +94,12 @@ class Upload:
             raise Truncated(f"the upload ended {missing_bytes:,} bytes before the declared size")
         if self._hash.hexdigest() != self._declaration.sha256:
             self._drop()
-            raise HashMismatch(f"the bytes have SHA-256 {self._hash.hexdigest()}, not {self._declaration.sha256}")
+            raise self._mismatch()
         self._flush()
-        retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
-        artifact = to_artifact(
-            self._connection.run(
-                "upload_finish",
-                self._tenant,
-                self._declaration.sha256,
-                self._writer,
-                retention_ms,
-                self._blobs.key_prefix,
-            )
-        )
-        if artifact is None:
-            raise UploadTakenOver("another upload of this artifact took over, or its time was over")
-        self.stored = artifact
-        return artifact
+        if self.stored is None:
+            self.stored = self._part.finish()
+            self._ended = True
+        return self.stored
 
     def __enter__(self) -> Self:
         return self
@@ -133,18 +108,32 @@ class Upload:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is not None and not issubclass(kind, StoreError) and self.stored is None:
-                with contextlib.suppress(StoreError):  # then a resume begins a little earlier
+            with contextlib.suppress(StoreError):  # then a resume begins a little earlier
+                if kind is not None and not issubclass(kind, StoreError) and self.stored is None:
                     self._flush()
+            with contextlib.suppress(StoreError):
+                self._arrive()
         finally:
             if self._thread is not None:
                 self._thread.shutdown()
+            if not self._ended:
+                self._ended = True
+                self._part.keep()
+
+    def _mismatch(self) -> StoreError:
+        sha256 = self._hash.hexdigest()
+        if self._declaration.offset_bytes:  # the fault may be that of who sent what came before
+            why = f"together with what was stored before, the bytes have SHA-256 {sha256}; "
+            return OffsetMismatch(self._declaration.offset_bytes, 0, why)
+        return HashMismatch(f"the bytes have SHA-256 {sha256}, not {self._declaration.sha256}")
 
     def _gather(self, content: memoryview) -> None:
-        """Cut what came at the ends of chunks; only tiny pieces are copied."""
+        """Hash what came and cut it at the ends of chunks; only tiny pieces are copied."""
         while content:
-            piece = content[: self._blobs.chunk_bytes - self._chunk_bytes]
+            piece = content[: self._blobs.chunk_bytes - self._position_bytes % self._blobs.chunk_bytes]
             content = content[len(piece) :]
+            self._hash.update(piece)
+            self._position_bytes += len(piece)
             last = self._chunk[-1] if self._chunk else None
             if len(piece) >= TINY_BYTES:
                 self._chunk.append(piece)
@@ -152,14 +141,13 @@ class Upload:
                 last += piece
             else:
                 self._chunk.append(bytearray(piece))
-            self._chunk_bytes += len(piece)
-            if self._chunk_bytes == self._blobs.chunk_bytes:
+            if self._position_bytes % self._blobs.chunk_bytes == 0:
                 self._close_chunk()
 
     def _close_chunk(self) -> None:
         if self._chunk:
-            self._batch.append(self._chunk)
-            self._chunk, self._chunk_bytes = [], 0
+            self._batch.append((f"{self._position_bytes}:{self._hash.hexdigest()}", self._chunk))
+            self._chunk = []
 
     def _send(self) -> None:
         """Hand the batch to the upload's own thread, once the one before has arrived."""
@@ -178,37 +166,23 @@ class Upload:
         self._arrive()
         self._close_chunk()
         batch, self._batch = self._batch, []
-        if batch:
+        if batch and self.stored is None:
             self._store(batch)
 
-    def _store(self, batch: list[list[Piece]]) -> None:
-        names = [f"{self._blob}/{self._writer}-{self._chunk_number + i}" for i in range(len(batch))]
-        self._chunk_number += len(batch)
-        self._blobs.write(dict(zip(names, batch, strict=True)))
-        size_bytes = sum(len(piece) for chunk in batch for piece in chunk)
-        noted = self._connection.run(
-            "upload_append",
-            self._tenant,
-            self._declaration.sha256,
-            self._writer,
-            self._handed_over_bytes,
-            size_bytes,
-            milliseconds(self._connection.settings.upload_retention_seconds),
-            *names,
-        )
-        if not noted:
-            self._blobs.discard(names)
-            raise UploadTakenOver("another upload of this artifact took over, or its time was over")
-        self._handed_over_bytes += size_bytes
+    def _store(self, batch: list[tuple[str, list[Piece]]]) -> None:
+        if self._part.store(self._mark, batch):
+            self._mark = batch[-1][0]
+        else:
+            self.stored, self._ended = self._part.stat(), True
 
     def _drop(self) -> None:
         self._arrive()
-        self._connection.run("upload_drop", f"{self._tenant}:{self._declaration.sha256}", self._writer)
-        collect(self._connection, self._blobs)
+        self._ended = True
+        self._part.drop()
 
-    def _hash_again(self) -> None:
+    def _hash_again(self, names: Sequence[str]) -> None:
         """Read back what an earlier stream left: a hash's state cannot be stored."""
-        for chunk in chunks_of(self._connection, self._blobs, self._blob):
+        for chunk in chunks_named(self._blobs, names):
             if chunk is None:
                 self._drop()
                 raise OffsetMismatch(self._declaration.offset_bytes, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from gradclinic_service.uploads import STEP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
 CONTENT = random.Random(1).randbytes(10 * MIB + 12_345)
 
@@ -179,7 +181,7 @@ async def test_a_broken_upload_goes_on_where_it_stopped(redis_url: str) -> None:
         await eventually(lambda: sent == api.store.artifacts.received(sha256(CONTENT)))
         assert sent == await received_bytes(api, CONTENT)
 
-        error = await refused(api, stream_of(CONTENT, start_bytes=MIB))
+        error = await refused(api, stream_of(CONTENT, start_bytes=MIB + 1))
         assert "OFFSET_MISMATCH" == reason(error)
         stored = await api.artifacts.UploadArtifact(stream_of(CONTENT, start_bytes=sent), timeout=30)
         assert CONTENT == b"".join(api.store.artifacts.read(stored.sha256))
@@ -278,23 +280,59 @@ async def test_the_number_of_uploads_at_once_is_bounded(redis_url: str) -> None:
         await api.upload(b"other")
 
 
-async def test_uploads_of_the_same_bytes_at_once_end_well(redis_url: str) -> None:
-    async with running_api(redis_url) as api:
+def outcome_of(address: str, content: bytes, name: str) -> str:
+    """What becomes of an upload over a connection of its own: the hash that is stored, or why it was refused."""
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+        try:
+            return stub.UploadArtifact(stream_of(content, sha256=name), timeout=60).sha256
+        except grpc.RpcError as error:
+            if not isinstance(error, grpc.Call):
+                raise
+            return reason(error)
 
-        def upload() -> str:
-            with grpc.insecure_channel(str(api.address)) as channel:
-                try:
-                    stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
-                    return stub.UploadArtifact(stream_of(CONTENT), timeout=30).sha256
-                except grpc.RpcError as error:
-                    if not isinstance(error, grpc.Call):
-                        raise
-                    return reason(error)
 
-        outcomes = await asyncio.gather(*(asyncio.to_thread(upload) for _ in range(4)))
-        assert sha256(CONTENT) in outcomes
-        assert set(outcomes) <= {sha256(CONTENT), "UPLOAD_TAKEN_OVER"}
-        assert CONTENT == b"".join(api.store.artifacts.read(sha256(CONTENT)))
+@pytest.mark.parametrize("blobs", ["redis", "file"])
+@pytest.mark.parametrize(
+    ("callers", "size_bytes"), [(2, 1024), (16, 1024), (4, MIB + 1), (16, 10 * MIB + 7), (4, 64 * MIB)]
+)
+async def test_callers_that_send_the_same_bytes_at_once_all_succeed(
+    redis_url: str, tmp_path: Path, blobs: str, callers: int, size_bytes: int
+) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    name, wrong = sha256(content), content[: size_bytes // 2] + bytes(size_bytes - size_bytes // 2)
+    blob_url = f"file://{tmp_path}" if blobs == "file" else ""
+    async with running_api(redis_url, store={"blob_url": blob_url}) as api:
+        address = str(api.address)
+
+        async def dies_in_the_middle() -> None:
+            messages = itertools.islice(stream_of(content, chunk_bytes=max(1, size_bytes // 10)), 6)
+            call = api.artifacts.UploadArtifact(slowly(messages, 0.02), timeout=60)
+            await asyncio.sleep(0.1)
+            call.cancel()
+
+        async def is_slow() -> str:
+            messages = slowly(stream_of(content, chunk_bytes=max(1, min(MIB, size_bytes // 10))), 0.02)
+            return (await api.artifacts.UploadArtifact(messages, timeout=60)).sha256
+
+        slow, liar, _, *outcomes = await asyncio.gather(
+            is_slow(),
+            asyncio.to_thread(outcome_of, address, wrong, name),
+            dies_in_the_middle(),
+            *(asyncio.to_thread(outcome_of, address, content, name) for _ in range(callers)),
+        )
+        assert [name] * (callers + 1) == [slow, *outcomes]
+        assert liar in {"HASH_MISMATCH", name}  # the latter where the right bytes were there before
+        assert content == b"".join(api.store.artifacts.read(name))
+        assert len(content) == api.store.counters.read().stored_bytes
+
+
+async def slowly(
+    messages: Iterable[artifact_pb2.UploadArtifactRequest], pause_seconds: float
+) -> AsyncIterator[artifact_pb2.UploadArtifactRequest]:
+    for message in messages:
+        yield message
+        await asyncio.sleep(pause_seconds)
 
 
 async def test_get_artifact_wants_a_sha256(redis_url: str) -> None:

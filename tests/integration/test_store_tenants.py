@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2
-from gradclinic_store import Store, StoreSettings, artifacts
+from gradclinic_store import Store, StoreSettings, part
 from gradclinic_store.errors import ArtifactNotFound, DiagnosisNotFound, StoreFull
 from gradclinic_store.tenants import checked
 from store_cases import declaration_of, result_of, sha256_of, started
@@ -115,7 +115,7 @@ def test_a_tenant_that_is_full_loses_its_own_and_not_anothers(redis_url: str, mo
             full.value.limit_value,
             full.value.scope,
         )
-        monkeypatch.setattr(artifacts, "IDLE_SECONDS", 0.001)
+        monkeypatch.setattr(part, "IDLE_SECONDS", 0.001)
         time.sleep(0.01)
         send(red, CONTENT[2:])
         assert red.stat(NAME) is None
@@ -123,7 +123,7 @@ def test_a_tenant_that_is_full_loses_its_own_and_not_anothers(redis_url: str, mo
 
 
 def test_room_for_all_is_made_only_by_what_really_goes(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "IDLE_SECONDS", 0.001)
+    monkeypatch.setattr(part, "IDLE_SECONDS", 0.001)
     settings = StoreSettings(redis_url=redis_url, max_artifact_bytes=4 * MIB, max_stored_bytes=4 * MIB)
     with Store.connect(settings) as store:
         red, blue = store.of("red").artifacts, store.of("blue").artifacts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
 from gradclinic_store import artifacts as artifacts_module
+from gradclinic_store import part as part_module
 from gradclinic_store.errors import (
     ArtifactNotFound,
     ArtifactTooLarge,
@@ -22,7 +23,6 @@ from gradclinic_store.errors import (
     StoreFull,
     TooManyBytes,
     Truncated,
-    UploadTakenOver,
 )
 from store_cases import declaration_of, sha256_of, upload
 
@@ -56,6 +56,21 @@ def bytes_left(store: Store, tmp_path: Path) -> int:
     client = store.connection.client
     in_redis = sum(client.strlen(key) for key in client.scan_iter("gradclinic:chunk:*"))
     return int(in_redis) + sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+
+
+def noted_bytes(store: Store, tmp_path: Path) -> int:
+    """What is left, but for chunks in Redis that expire because nobody has noted them."""
+    client = store.connection.client
+    expiring = sum(client.strlen(key) for key in client.scan_iter("gradclinic:chunk:*") if client.pttl(key) > 0)
+    return bytes_left(store, tmp_path) - int(expiring)
+
+
+def await_received(store: Store, at_least_bytes: int) -> int:
+    deadline = time.monotonic() + 10
+    while (received := store.artifacts.received(sha256_of(CONTENT))) < at_least_bytes:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return received
 
 
 @pytest.mark.parametrize("piece_bytes", [MIB, 300_001, 64 * 1024])
@@ -122,7 +137,7 @@ def test_resuming_elsewhere_tells_where(store: Store) -> None:
     assert caught.value.received_bytes == 0
     interrupt(store, CONTENT, 2 * MIB)
     with pytest.raises(OffsetMismatch) as caught:
-        store.artifacts.upload(declaration_of(CONTENT, MIB))
+        store.artifacts.upload(declaration_of(CONTENT, MIB + 1))
     assert caught.value.received_bytes == 2 * MIB
     with store.artifacts.upload(declaration_of(CONTENT, 2 * MIB)) as resumed, pytest.raises(OffsetMismatch):
         resumed.write(0, CONTENT[:MIB])
@@ -147,8 +162,9 @@ def test_wrong_bytes_before_an_interruption_are_found_out(store: Store, tmp_path
         raise Interrupted
     with store.artifacts.upload(declaration_of(CONTENT, 2 * MIB)) as resumed:
         resumed.write(2 * MIB, CONTENT[2 * MIB :])
-        with pytest.raises(HashMismatch):
+        with pytest.raises(OffsetMismatch) as caught:
             resumed.finish()
+    assert caught.value.received_bytes == 0
     assert bytes_left(store, tmp_path) == 0
 
 
@@ -168,43 +184,109 @@ def test_more_bytes_than_declared_are_refused_and_dropped(store: Store, tmp_path
     assert (store.counters.read().stored_bytes, bytes_left(store, tmp_path)) == (0, 0)
 
 
-def test_the_last_of_two_uploads_of_the_same_bytes_wins(store: Store, tmp_path: Path) -> None:
-    old = store.artifacts.upload(declaration_of(CONTENT))
-    old.write(0, CONTENT[:MIB])
-    new = store.artifacts.upload(declaration_of(CONTENT))
-    with old:
-        with contextlib.suppress(UploadTakenOver):  # where its first batch goes out at once
-            old.write(MIB, CONTENT[MIB:])
-        with pytest.raises(UploadTakenOver):
-            old.finish()
-    with new:
-        new.write(0, CONTENT)
-        new.finish()
-    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
-    assert store.counters.read().stored_bytes == len(CONTENT)
+def test_two_uploads_of_the_same_bytes_store_them_once(store: Store, tmp_path: Path) -> None:
+    with (
+        store.artifacts.upload(declaration_of(CONTENT)) as slow,
+        store.artifacts.upload(declaration_of(CONTENT)) as fast,
+    ):
+        slow.write(0, CONTENT[: 5 * MIB])
+        fast.write(0, CONTENT[: 9 * MIB])
+        assert bytes_left(store, tmp_path) <= 9 * MIB
+        slow.write(5 * MIB, CONTENT[5 * MIB : 9 * MIB])
+        fast.write(9 * MIB, CONTENT[9 * MIB :])
+        stored = fast.finish()
+        slow.write(9 * MIB, CONTENT[9 * MIB :])
+        assert stored.create_time == slow.finish().create_time
     store.reap()
-    assert len(CONTENT) == bytes_left(store, tmp_path)
-
-
-def test_concurrent_uploads_of_the_same_bytes_end_with_one_artifact(store: Store) -> None:
-    outcomes: list[str] = []
-
-    def run() -> None:
-        try:
-            upload(store, CONTENT)
-            outcomes.append("stored")
-        except UploadTakenOver:
-            outcomes.append("taken over")
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert "stored" in outcomes
-    assert len(outcomes) == 4
     assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
-    assert store.counters.read().stored_bytes == len(CONTENT)
+    assert len(CONTENT) == bytes_left(store, tmp_path) == store.counters.read().stored_bytes
+
+
+def test_many_uploads_of_the_same_bytes_all_end_well(store: Store, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as crowd:
+        stored = list(crowd.map(lambda _: upload(store, CONTENT), range(16)))
+    assert {sha256_of(CONTENT)} == {artifact.sha256 for artifact in stored}
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    store.reap()
+    assert len(CONTENT) == store.counters.read().stored_bytes
+    assert len(CONTENT) == noted_bytes(store, tmp_path)
+
+
+def test_who_dies_leaves_a_part_of_the_way_to_the_others(store: Store, tmp_path: Path) -> None:
+    died = store.artifacts.upload(declaration_of(CONTENT))
+    died.write(0, CONTENT[: 8 * MIB])
+    del died  # its process was killed: nobody says goodbye
+    upload(store, CONTENT)
+    store.reap()
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    assert len(CONTENT) == bytes_left(store, tmp_path) == store.counters.read().stored_bytes
+
+
+@pytest.mark.parametrize("right_bytes", [0, 1, 4 * MIB, 7 * MIB])
+@pytest.mark.parametrize("first", ["the wrong one", "the right one"])
+def test_wrong_bytes_do_not_disturb_the_right_ones(store: Store, tmp_path: Path, first: str, right_bytes: int) -> None:
+    wrong = CONTENT[:right_bytes] + bytes(len(CONTENT) - right_bytes)
+    with (
+        store.artifacts.upload(declaration_of(CONTENT)) as honest,
+        store.artifacts.upload(declaration_of(CONTENT)) as bad,
+    ):
+        for writer, content in ((bad, wrong), (honest, CONTENT))[:: 1 if first == "the wrong one" else -1]:
+            writer.write(0, content[: 8 * MIB])
+        bad.write(8 * MIB, wrong[8 * MIB :])
+        with pytest.raises(HashMismatch):
+            bad.finish()
+        honest.write(8 * MIB, CONTENT[8 * MIB :])
+        honest.finish()
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    store.reap()
+    assert len(CONTENT) == noted_bytes(store, tmp_path) == store.counters.read().stored_bytes
+
+
+def test_who_brings_wrong_bytes_takes_only_his_own_with_him(store: Store, tmp_path: Path) -> None:
+    interrupt(store, CONTENT, 5 * MIB)
+    wrong = CONTENT[:-1] + b"?"
+    with store.artifacts.upload(declaration_of(CONTENT)) as bad:
+        bad.write(0, wrong)
+        with pytest.raises(HashMismatch):
+            bad.finish()
+    assert 5 * MIB == store.artifacts.received(sha256_of(CONTENT)) == bytes_left(store, tmp_path)
+    with store.artifacts.upload(declaration_of(CONTENT, 5 * MIB)) as resumed:
+        resumed.write(5 * MIB, CONTENT[5 * MIB :])
+        resumed.finish()
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+
+
+def test_a_resume_that_went_wrong_is_not_offered_again(store: Store) -> None:
+    liar = store.artifacts.upload(declaration_of(CONTENT))  # goes on and on
+    liar.write(0, bytes(8 * MIB))
+    at_bytes = await_received(store, 4 * MIB)
+    with store.artifacts.upload(declaration_of(CONTENT, at_bytes)) as resumed:
+        resumed.write(at_bytes, CONTENT[at_bytes:])
+        with pytest.raises(OffsetMismatch, match="together with what was stored before") as caught:
+            resumed.finish()
+    assert 0 == caught.value.received_bytes == store.artifacts.received(sha256_of(CONTENT))
+    with pytest.raises(OffsetMismatch):
+        store.artifacts.upload(declaration_of(CONTENT, at_bytes))
+    upload(store, CONTENT)
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+    with liar, pytest.raises(Truncated):
+        liar.finish()
+    assert b"".join(store.artifacts.read(sha256_of(CONTENT))) == CONTENT
+
+
+def test_wrong_bytes_need_room_of_their_own(redis_url: str, tmp_path: Path) -> None:
+    settings = StoreSettings(redis_url=redis_url, max_artifact_bytes=12 * MIB, max_stored_bytes=14 * MIB)
+    with Store.connect(settings) as store:
+        honest, bad = (store.artifacts.upload(declaration_of(CONTENT)) for _ in range(2))
+        with honest, bad:
+            honest.write(0, CONTENT[: 8 * MIB])
+            bad.write(0, bytes(8 * MIB))
+            with pytest.raises(StoreFull):
+                bad.finish()
+            honest.write(8 * MIB, CONTENT[8 * MIB :])
+            honest.finish()
+        store.reap()
+        assert len(CONTENT) == store.counters.read().stored_bytes == noted_bytes(store, tmp_path)
 
 
 def test_too_large_and_full(redis_url: str) -> None:
@@ -230,7 +312,7 @@ def test_room_is_made_from_what_nobody_uses(redis_url: str, monkeypatch: pytest.
         message, _ = store.diagnoses.create(diagnosis_pb2.DiagnosisSpec(model_sha256=sha256_of(needed)))
         with pytest.raises(StoreFull):  # all were used a moment ago
             upload(store, CONTENT[5 : 5 + MIB])
-        monkeypatch.setattr(artifacts_module, "IDLE_SECONDS", 0.001)
+        monkeypatch.setattr(part_module, "IDLE_SECONDS", 0.001)
         upload(store, CONTENT[5 : 5 + MIB])
         assert store.artifacts.stat(sha256_of(oldest)) is None
         assert store.artifacts.stat(sha256_of(newer)) is not None

@@ -62,7 +62,7 @@ ERRORS: list[tuple[Exception, StatusCode, str]] = [
     (store.Truncated("m"), StatusCode.INVALID_ARGUMENT, "UPLOAD_TRUNCATED"),
     (store.TooManyBytes("m"), StatusCode.INVALID_ARGUMENT, "TOO_MANY_BYTES"),
     (store.OffsetMismatch(5, 3), StatusCode.FAILED_PRECONDITION, "OFFSET_MISMATCH"),
-    (store.UploadTakenOver("m"), StatusCode.ABORTED, "UPLOAD_TAKEN_OVER"),
+    (store.UploadLost("m"), StatusCode.ABORTED, "UPLOAD_LOST"),
     (store.ModelQuarantined("ab", "id", 9.0), StatusCode.FAILED_PRECONDITION, "MODEL_QUARANTINED"),
     (store.RequestIdReused("m"), StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED"),
     (store.BadPageToken("m"), StatusCode.INVALID_ARGUMENT, "BAD_PAGE_TOKEN"),

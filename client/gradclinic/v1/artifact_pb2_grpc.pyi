@@ -30,7 +30,10 @@ class ArtifactServiceStub:
     """Uploads one artifact. The first message declares it, the following ones
     carry its bytes in order. Errors: INVALID_ARGUMENT (truncated, wrong hash,
     chunk over the limit), RESOURCE_EXHAUSTED (over a size limit, or the store
-    is full), FAILED_PRECONDITION (resumed at an offset the server does not have).
+    is full), FAILED_PRECONDITION (resumed at an offset the server does not have,
+    or the earlier bytes were others; ErrorInfo has `received_bytes`), ABORTED
+    (what was stored has expired; send it again). Several callers may send the
+    same bytes at once: all get the artifact, as soon as one has sent it all.
     """
 
     GetArtifact: grpc.UnaryUnaryMultiCallable[
@@ -53,7 +56,10 @@ class ArtifactServiceAsyncStub:
     """Uploads one artifact. The first message declares it, the following ones
     carry its bytes in order. Errors: INVALID_ARGUMENT (truncated, wrong hash,
     chunk over the limit), RESOURCE_EXHAUSTED (over a size limit, or the store
-    is full), FAILED_PRECONDITION (resumed at an offset the server does not have).
+    is full), FAILED_PRECONDITION (resumed at an offset the server does not have,
+    or the earlier bytes were others; ErrorInfo has `received_bytes`), ABORTED
+    (what was stored has expired; send it again). Several callers may send the
+    same bytes at once: all get the artifact, as soon as one has sent it all.
     """
 
     GetArtifact: grpc.aio.UnaryUnaryMultiCallable[
@@ -78,7 +84,10 @@ class ArtifactServiceServicer(metaclass=abc.ABCMeta):
         """Uploads one artifact. The first message declares it, the following ones
         carry its bytes in order. Errors: INVALID_ARGUMENT (truncated, wrong hash,
         chunk over the limit), RESOURCE_EXHAUSTED (over a size limit, or the store
-        is full), FAILED_PRECONDITION (resumed at an offset the server does not have).
+        is full), FAILED_PRECONDITION (resumed at an offset the server does not have,
+        or the earlier bytes were others; ErrorInfo has `received_bytes`), ABORTED
+        (what was stored has expired; send it again). Several callers may send the
+        same bytes at once: all get the artifact, as soon as one has sent it all.
         """
 
     @abc.abstractmethod

@@ -84,12 +84,14 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                 require(_other_kind(stored, declaration))
                 return stored
             async with self._opened(declaration) as pipeline:
-                while (message := await self._next(messages, pace)) is not None:
+                while not pipeline.stored and (message := await self._next(messages, pace)) is not None:
                     require(chunk_violations(message))
                     self._received.inc(len(message.content))
                     await pipeline.add(message)
                     pace.arrived(len(message.content))
-                return await pipeline.finish()
+                stored = await pipeline.finish()
+            require(_other_kind(stored, declaration))
+            return stored
 
     def _mine(self) -> Artifacts:
         """What the caller's tenant has."""

@@ -37,6 +37,10 @@ local function short_key(queue) return P .. 'short:' .. queue end -- since when 
 local function holding(tenant, sha256) return tenant .. ':' .. sha256 end
 local function artifact_key(held) return P .. 'artifact:' .. held end
 local function part_key(held) return P .. 'part:' .. held end
+-- What uploads of a holding have stored so far, shared by all of them: `end:SHA-256 of all bytes up to there` -> `the same
+-- of where the chunk begins, its name, who wrote it`. Uploads of the same bytes have the same fields, others never.
+local function prefixes_key(held) return P .. 'prefixes:' .. held end
+local NOTHING_YET = '0:' -- where the first chunk begins
 local function bytes_key(sha256) return P .. 'bytes:' .. sha256 end
 local function tenant_bytes_key(tenant) return P .. 'stored_bytes:' .. tenant end
 local function chunks_key(blob) return P .. 'chunks:' .. blob end
@@ -50,10 +54,10 @@ local PARTS = P .. 'parts'           -- holding that is being uploaded -> when t
 local STORED = P .. 'stored_bytes'   -- of all tenants, what they share counted once
 local REFERENCES = P .. 'references' -- holding -> how many unfinished diagnoses need it
 local NAMED = P .. 'named'           -- holding -> how many diagnoses name it, finished ones included
-local GARBAGE = P .. 'garbage'       -- set of blobs whose bytes wait to be deleted
+local GARBAGE = P .. 'garbage'       -- set of blobs, and of single chunks, whose bytes wait to be deleted
 
--- Numbers as text: Lua itself writes 1.7e+12.
-local function int(number) return string.format('%.0f', number) end
+-- Numbers as text: Lua itself writes 1.7e+12, and -0 is none to Redis.
+local function int(number) return string.format('%.0f', number + 0) end
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -190,15 +194,33 @@ local function charge(tenant, by)
   if redis.call('INCRBY', tenant_bytes_key(tenant), by) == 0 then redis.call('DEL', tenant_bytes_key(tenant)) end
 end
 
--- Moves what an upload in progress has stored to the garbage.
+-- Calls back with each chunk that uploads of a holding have stored: field, end in bytes, where it begins, name, writer.
+local function each_chunk(held, call)
+  local flat = redis.call('HGETALL', prefixes_key(held))
+  for i = 1, #flat, 2 do
+    local before, name, writer = string.match(flat[i + 1], '^(%S+) (%S+) (%S+)$')
+    call(flat[i], tonumber(string.match(flat[i], '^%d+')), before, name, writer)
+  end
+end
+
+-- Whether others than this writer are at uploads of a holding, 1 or 0. One whose process died counts until all is dropped.
+local function writers(held, writer)
+  for _, field in ipairs(redis.call('HKEYS', part_key(held))) do
+    if string.sub(field, 1, 7) == 'writer:' and field ~= 'writer:' .. writer then return 1 end
+  end
+  return 0
+end
+
+-- Moves what uploads in progress have stored to the garbage.
 local function drop_part(held)
   local part = redis.call('HMGET', part_key(held), 'blob', 'size_bytes')
   redis.call('ZREM', PARTS, held)
   if not part[1] then return end
+  each_chunk(held, function(_, _, _, name) redis.call('RPUSH', chunks_key(part[1]), name) end)
   redis.call('SADD', GARBAGE, part[1])
   redis.call('DECRBY', STORED, part[2])
   charge(parts_of(held), int(-part[2]))
-  redis.call('DEL', part_key(held))
+  redis.call('DEL', part_key(held), prefixes_key(held))
 end
 
 -- Forgets what a tenant has of an artifact; the bytes go to the garbage with the last one that has them.
@@ -213,4 +235,43 @@ local function drop_artifact(held)
   redis.call('SADD', GARBAGE, redis.call('HGET', bytes_key(sha256), 'blob'))
   redis.call('DECRBY', STORED, size)
   redis.call('DEL', bytes_key(sha256))
+end
+
+-- The holdings to evict so that `own` bytes of the tenant and `all` bytes of the store come free; nil and where they do
+-- not when that cannot be.
+local function evictable(tenant, own, all, unused_until_ms)
+  local chosen, gone, start = {}, {}, 0
+  while own > 0 or all > 0 do
+    local batch = redis.call('ZRANGEBYSCORE', ARTIFACTS, '-inf', int(unused_until_ms), 'LIMIT', start, 100)
+    if #batch == 0 then return nil, all > 0 and 'all' or 'tenant' end
+    start = start + #batch
+    for _, held in ipairs(batch) do
+      local owner, sha256 = parts_of(held)
+      if (all > 0 or (own > 0 and owner == tenant)) and redis.call('HEXISTS', REFERENCES, held) == 0 then
+        local size = tonumber(redis.call('HGET', artifact_key(held), 'size_bytes') or '0')
+        chosen[#chosen + 1] = held
+        if owner == tenant then own = own - size end
+        gone[sha256] = (gone[sha256] or 0) + 1
+        if gone[sha256] == tonumber(redis.call('HGET', bytes_key(sha256), 'holders')) then all = all - size end
+      end
+    end
+  end
+  return chosen
+end
+
+-- Takes room for bytes of a tenant: nil, or whose room has too little left. `limits`: max_stored_bytes,
+-- tenant_max_stored_bytes, artifact_retention_ms, idle_ms. Artifacts that nobody needs or used lately make room, the
+-- longest unused first: a tenant at its own limit loses its own. Bytes that other tenants have count as if they were not there.
+local function take_room(tenant, bytes, limits)
+  local all = tonumber(redis.call('GET', STORED) or '0') + bytes - limits[1]
+  local own = tonumber(redis.call('GET', tenant_bytes_key(tenant)) or '0') + bytes - limits[2]
+  -- When it expires tells when it was last used.
+  local evicted, where = evictable(tenant, own, all, now_ms() + limits[3] - limits[4])
+  if not evicted then return where end
+  for _, unused in ipairs(evicted) do
+    drop_artifact(unused)
+    count('evictions')
+  end
+  redis.call('INCRBY', STORED, int(bytes))
+  charge(tenant, int(bytes))
 end

@@ -1,58 +1,36 @@
--- Begins an upload anew, or takes over one that was interrupted.
--- When there is no room, artifacts that nobody needs or used lately are evicted, the longest unused first: a tenant that
--- is at its own limit loses its own. Bytes that other tenants have count as if they were not there.
--- ARGV: tenant, sha256, kind, format, size_bytes, offset_bytes, writer, blob, part_retention_ms, max_stored_bytes,
---       tenant_max_stored_bytes, artifact_retention_ms, idle_ms
--- Answers {'stored'}, {'offset', received}, {'full', 'tenant' or 'all'} or {'begun', blob}.
-
--- The holdings to evict so that `own` bytes of the tenant and `all` bytes of the store come free; nil and where they do
--- not when that cannot be.
-local function evictable(tenant, own, all, unused_until_ms)
-  local chosen, gone, start = {}, {}, 0
-  while own > 0 or all > 0 do
-    local batch = redis.call('ZRANGEBYSCORE', ARTIFACTS, '-inf', int(unused_until_ms), 'LIMIT', start, 100)
-    if #batch == 0 then return nil, all > 0 and 'all' or 'tenant' end
-    start = start + #batch
-    for _, held in ipairs(batch) do
-      local owner, sha256 = parts_of(held)
-      if (all > 0 or (own > 0 and owner == tenant)) and redis.call('HEXISTS', REFERENCES, held) == 0 then
-        local size = tonumber(redis.call('HGET', artifact_key(held), 'size_bytes') or '0')
-        chosen[#chosen + 1] = held
-        if owner == tenant then own = own - size end
-        gone[sha256] = (gone[sha256] or 0) + 1
-        if gone[sha256] == tonumber(redis.call('HGET', bytes_key(sha256), 'holders')) then all = all - size end
-      end
-    end
-  end
-  return chosen
-end
-
-local tenant, sha256, size, offset, writer = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+-- Begins an upload, or goes on with what others, or earlier ones, have stored of the same artifact.
+-- ARGV: tenant, sha256, size_bytes, offset_bytes, writer, blob, part_retention_ms, limits as of take_room (4)...
+-- Answers {'stored'}, {'offset', received}, {'full', 'tenant' or 'all'} or {'begun', blob, others at it, where its first
+-- chunk begins, names of the chunks before}.
+local tenant, sha256, size, offset, writer = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local held = holding(tenant, sha256)
 if redis.call('EXISTS', artifact_key(held)) == 1 then return {'stored'} end
 local key = part_key(held)
-local part = redis.call('HMGET', key, 'received_bytes', 'size_bytes', 'blob', 'writer')
-local expire_ms = int(now_ms() + tonumber(ARGV[9]))
+local part = redis.call('HMGET', key, 'size_bytes', 'received_bytes', 'blob', 'refuted')
+local begins, names = NOTHING_YET, {}
 if offset > 0 then
-  if not part[1] then return {'offset', 0} end
-  if tonumber(part[1]) ~= offset or tonumber(part[2]) ~= size then return {'offset', tonumber(part[1])} end
-  redis.call('HSET', key, 'writer', writer, 'kind', ARGV[3], 'format', ARGV[4])
-  redis.call('ZADD', PARTS, expire_ms, held)
-  return {'begun', part[3]}
+  local received = part[4] and 0 or tonumber(part[2] or '0')
+  if received == 0 then return {'offset', 0} end
+  begins = nil
+  each_chunk(held, function(field, ends) if ends == offset then begins = field end end)
+  if not begins then return {'offset', received} end
+  local at = begins
+  while at ~= NOTHING_YET do
+    local before, name = string.match(redis.call('HGET', prefixes_key(held), at), '^(%S+) (%S+)')
+    names[#names + 1] = name
+    at = before
+  end
 end
-if part[4] == writer then return {'begun', part[3]} end
-drop_part(held)
-local all = tonumber(redis.call('GET', STORED) or '0') + size - tonumber(ARGV[10])
-local own = tonumber(redis.call('GET', tenant_bytes_key(tenant)) or '0') + size - tonumber(ARGV[11])
--- When it expires tells when it was last used.
-local evicted, where = evictable(tenant, own, all, now_ms() + tonumber(ARGV[12]) - tonumber(ARGV[13]))
-if not evicted then return {'full', where} end
-for _, unused in ipairs(evicted) do
-  drop_artifact(unused)
-  count('evictions')
+local more = size - tonumber(part[1] or '0')
+if more > 0 or not part[1] then
+  local where = take_room(tenant, more, {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])})
+  if where then return {'full', where} end
+  redis.call('HSET', key, 'size_bytes', int(size))
 end
-redis.call('INCRBY', STORED, int(size))
-charge(tenant, int(size))
-redis.call('HSET', key, 'writer', writer, 'kind', ARGV[3], 'format', ARGV[4], 'size_bytes', int(size), 'received_bytes', '0', 'blob', ARGV[8])
-redis.call('ZADD', PARTS, expire_ms, held)
-return {'begun', ARGV[8]}
+if not part[1] then redis.call('HSET', key, 'received_bytes', '0', 'held_bytes', '0', 'blob', ARGV[6]) end
+local others = writers(held, writer)
+redis.call('HSET', key, 'writer:' .. writer, '1')
+redis.call('ZADD', PARTS, int(now_ms() + tonumber(ARGV[7])), held)
+local answer = {'begun', part[3] or ARGV[6], others, begins}
+for i = #names, 1, -1 do answer[#answer + 1] = names[i] end
+return answer
