@@ -190,7 +190,9 @@ def schema(text: str) -> Schema | None:
     except RuntimeError:
         return None
     aliases = [_alias_sets(argument) for argument in parsed.arguments]
-    written = tuple(i for i, argument in enumerate(parsed.arguments) if argument.is_write)
+    written = tuple(
+        i for i, argument in enumerate(parsed.arguments) if argument.alias_info and argument.alias_info.is_write
+    )
     return Schema(
         names=tuple(argument.name for argument in parsed.arguments),
         written=written,
