@@ -1,5 +1,7 @@
 """Archives whose structure is the attack: refused before anything of them is loaded, each with its own words."""
 
+# The methods of an interface have to be empty, and torch takes no comment beside them.
+# mypy: disable-error-code="empty-body"
 from __future__ import annotations
 
 import io
@@ -14,13 +16,14 @@ import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.torchscript import archive, vetting_code, vetting_policy
-from hostile.hostile_archives import Plain, rewritten, saved, with_code
+from hostile.hostile_archives import Plain, Stateful, rewritten, saved, with_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CPU = torch.device("cpu")
+READ = 'place = torch.from_file("/etc/passwd", False, 8)'
 BAD_ARCHIVE = FailureReason.BAD_ARCHIVE
 FORBIDDEN = FailureReason.FORBIDDEN_OPERATOR
 
@@ -39,6 +42,15 @@ def with_entry(name: str, content: bytes = b"", compression: int = zipfile.ZIP_S
         warnings.simplefilter("ignore")  # of duplicate names
         with zipfile.ZipFile(file, "a", compression) as changed:
             changed.writestr(name, content)
+    return file.getvalue()
+
+
+def renamed(before: str, after: str) -> bytes:
+    """An archive that torch reads as it did, but for what is refused in it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(with_code(READ))) as archive, zipfile.ZipFile(file, "w") as changed:
+        for name in archive.namelist():
+            changed.writestr(name.replace(before, after), archive.read(name))
     return file.getvalue()
 
 
@@ -75,6 +87,18 @@ CASES: dict[str, tuple[Callable[[], bytes], str]] = {
     "a terminal escape": (lambda: with_entry("archive/extra/\x1b[2Jx"), r"'archive/extra/\x1b[2Jx'"),
     "a name without end": (lambda: with_entry("archive/" + "n" * 5000), "a name of 5008 characters"),
     "the same name twice": (lambda: with_entry("archive/constants.pkl"), "two entries are named"),
+    "code beside code": (lambda: with_entry("archive/CODE/__torch__/A.py"), "such as 'archive/CODE/__torch__/A.py'"),
+    "the same code by case": (lambda: with_entry("archive/code/__TORCH__/hostile/hostile_archives.py"), "by case only"),
+    "code in capitals": (lambda: renamed("/code/", "/CODE/"), "no entry such as 'archive/CODE/"),
+    "a suffix in capitals": (lambda: renamed(".py", ".PY"), "no entry such as 'archive/code/"),
+    "constants in capitals": (lambda: renamed("constants.pkl", "CONSTANTS.PKL"), "such as 'archive/CONSTANTS.PKL'"),
+    "data in capitals": (lambda: renamed("data.pkl", "data.PKL"), "such as 'archive/data.PKL'"),
+    "code as torch 1.3 saved it": (lambda: with_entry("archive/model.json", b"{}"), "such as 'archive/model.json'"),
+    "code as torch 1.3 saved it, in capitals": (lambda: with_entry("archive/MODEL.json", b"{}"), "archive/MODEL.json"),
+    "code that is no code": (
+        lambda: with_entry("archive/code/__torch__/a.txt"),
+        "such as 'archive/code/__torch__/a.txt'",
+    ),
     "two folders": (lambda: with_entry("other/code/__torch__.py"), "more than one folder"),
     "too many entries": (
         lambda: rewritten_with_many(110_000),
@@ -174,7 +198,99 @@ def test_a_built_in_class_in_the_pickle_is_found(tmp_path: Path) -> None:
     assert error.reason in {FORBIDDEN, BAD_ARCHIVE}
 
 
-def test_what_the_text_hides_the_graph_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@torch.jit.interface
+class Step(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pass
+
+
+class Inner(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        place = torch.zeros_like(x)
+        return x + place
+
+
+class ThroughInterface(torch.nn.Module):
+    __annotations__ = {"step": Step}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = Inner()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.step.forward(x)
+
+
+def forked(x: torch.Tensor) -> torch.Tensor:
+    place = torch.zeros_like(x)
+    return place + x
+
+
+class Forking(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = torch.jit.wait(torch.jit.fork(forked, x))
+        return out
+
+
+class Exporting(torch.nn.Module):
+    @torch.jit.export
+    def other(self, x: torch.Tensor) -> torch.Tensor:
+        place = torch.zeros_like(x)
+        return place + x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+HIDING: dict[str, Callable[[], torch.nn.Module]] = {
+    "forward": Plain,
+    "a method that nothing calls": Exporting,
+    "a method behind an interface": ThroughInterface,
+    "a function that is forked": Forking,
+    "__setstate__": Stateful,
+}
+
+
+@pytest.mark.parametrize("place", HIDING)
+def test_what_the_text_hides_the_graph_shows(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vetting_code, "look_through", lambda *_: None)
-    error = refusal(with_code("f = torch.from_file", 'place = f("/etc/passwd", False, 8)'), tmp_path)
+    made = tmp_path / "made"
+    error = refusal(with_code(f'place = torch.from_file("{made}", True, 8)', module=HIDING[place]()), tmp_path)
     assert (FORBIDDEN, True) == (error.reason, "aten::from_file" in error.message)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("place", HIDING)
+def test_an_operator_that_is_written_as_a_method_is_found(
+    place: str, policy: Callable[..., None], tmp_path: Path
+) -> None:
+    policy(denied="aten::cos")
+    error = refusal(with_code("place = (place).cos()", module=HIDING[place]()), tmp_path)
+    assert (FORBIDDEN, True) == (error.reason, "uses aten::cos" in error.message)
+
+
+def test_objects_among_constants_are_not_read_where_reading_runs_code(tmp_path: Path) -> None:
+    stateful = zipfile.ZipFile(io.BytesIO(saved(Stateful()))).read("archive/data.pkl")
+    archived = rewritten(saved(Stateful()), lambda name, content: stateful if name == "constants.pkl" else content)
+    error = refusal(archived, tmp_path)
+    assert (BAD_ARCHIVE, True) == (error.reason, "objects among its constants" in error.message)
+
+
+def test_a_module_that_sets_its_own_state_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(saved(Stateful()))
+    loaded = archive.load(str(path), device=CPU, field="model")
+    assert [1.0, 1.0, 1.0] == loaded(torch.ones(1, 1))[0].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Lite Interpreter is deprecated:DeprecationWarning")
+def test_what_torch_saves_is_no_surprise(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    scripted, traced = torch.jit.script(Plain()), torch.jit.trace(Plain(), torch.ones(1, 8))
+    torch.jit.save(scripted, path, _extra_files={"notes/a.txt": b"a", "B.PKL": b"b"})
+    archive.load(str(path), device=CPU, field="model")
+    scripted._save_for_lite_interpreter(str(path))  # noqa: SLF001 - there is no public one
+    archive.load(str(path), device=CPU, field="model")
+    for each in (traced, torch.jit.freeze(scripted.eval())):
+        torch.jit.save(each, path)
+        archive.load(str(path), device=CPU, field="model")

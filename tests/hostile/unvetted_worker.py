@@ -17,7 +17,7 @@ def be_zygote() -> None:
     from gradclinic_worker.analysis import analyse  # noqa: PLC0415 - the same
 
     archive.vet = lambda path, *, field: None  # noqa: ARG005 - the names of the arguments count
-    archive._vet_graph = lambda graph, field: None  # noqa: ARG005, SLF001 - it is what is taken away
+    archive._vet_functions = lambda unit, field: None  # noqa: ARG005, SLF001 - it is what is taken away
     zygote_process.run(analyse, settings)
 
 

@@ -7,14 +7,20 @@ program is the executor's process, not this file.
 from __future__ import annotations
 
 import re
-import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason
-from gradclinic_engine.torchscript import program_inline, vetting_code, vetting_entries, vetting_policy
+from gradclinic_engine.torchscript import (
+    program_inline,
+    vetting_code,
+    vetting_compiled,
+    vetting_entries,
+    vetting_policy,
+)
 from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 
 PICKLE_MAGIC = b"\x80"
@@ -49,10 +55,11 @@ def load_inlined(
             FORBIDDEN_OPERATOR when it names an operator that is not allowed.
     """
     vet(path, field=field)
+    unit = torch._C.CompilationUnit()  # noqa: SLF001 - as torch.jit.load does, which does not give the unit
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is (deprecated|not supported)")
-            module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)
+        loaded = torch._C.import_ir_module(unit, path, device, {}, False)  # type: ignore[call-arg]  # noqa: FBT003, SLF001 - torch's stub is old
+        module = torch.jit._recursive.wrap_cpp_module(loaded)  # noqa: SLF001 - the same
+        _vet_functions(unit, field)
     except (torch.jit.Error, RuntimeError, ValueError, IndexError) as error:
         if says_out_of_memory(error):
             raise
@@ -66,7 +73,6 @@ def load_inlined(
         if says_out_of_memory(error):
             raise
         raise _unloadable(field, error) from error
-    _vet_graph(inlined.graph, field)
     return module, inlined
 
 
@@ -89,7 +95,7 @@ def vet(path: str, *, field: str) -> None:
             vetting_entries.refuse_long_table(file, size_bytes)
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
-            _recognise({entry.filename.partition("/")[2] for entry in entries}, field)
+            _recognise({entry.filename.partition("/")[2].lower() for entry in entries}, field)
             vetting_entries.vet(entries, size_bytes)
         except vetting_entries.Refused as error:
             raise _bad(field, f"this is not as torch.jit.save writes it: {error}") from error
@@ -117,15 +123,23 @@ def _vet_contents(path: str, sizes_bytes: dict[str, int], field: str) -> None:
         if names != set(sizes_bytes):
             different = min(names ^ set(sizes_bytes))
             raise _bad(field, f"two readers see different entries in it, such as {vetting_entries.shown(different)}.")
+        sets_state = False
         for name in sorted(names):
             if name.startswith("code/") and name.endswith(".py"):
-                _vet_code(name, reader.get_record(name), field)
+                code = reader.get_record(name)
+                _vet_code(name, code, field)
+                sets_state = sets_state or vetting_compiled.SETS_STATE in code
             elif name.endswith(".pkl") and "/" not in name:
                 if sizes_bytes[name] > MAX_PICKLE_BYTES:
                     raise _bad(
                         field, f"its {name} takes {sizes_bytes[name]} bytes; at most {MAX_PICKLE_BYTES} are read."
                     )
                 _vet_pickle(name, reader.get_record(name), field)
+        if sets_state:  # loading runs some of it: it is looked at before, as far as text can hide anything
+            _vet_functions(vetting_compiled.functions(reader, names), field)
+    except vetting_compiled.HasObjects as error:
+        what = "it has objects among its constants, and classes with `__setstate__`. Do not freeze the model."
+        raise _bad(field, what) from error
     except (RuntimeError, ValueError) as error:
         raise _unloadable(field, error) from error
 
@@ -143,11 +157,13 @@ def _vet_pickle(name: str, content: bytes, field: str) -> None:
             raise _forbidden(vetting_code.Forbidden(f"torch.classes.{namespace}", name, 0, ""), field)
 
 
-def _vet_graph(graph: torch.Graph, field: str) -> None:
-    """What the text may have hidden, the graph shows."""
-    found = vetting_code.look_through_graph(graph, vetting_policy.in_force())
-    if found:
-        raise _forbidden(found, field)
+def _vet_functions(unit: torch._C.CompilationUnit, field: str) -> None:
+    """What the text may have hidden, the graphs show: of all functions, and of all methods of all classes."""
+    functions: Any = unit.get_functions()  # type: ignore[func-returns-value]  # torch's stub errs
+    for function in functions:
+        found = vetting_code.look_through_graph(function.graph, vetting_policy.in_force())
+        if found:
+            raise _forbidden(found, field)
 
 
 def _forbidden(found: vetting_code.Forbidden, field: str) -> AnalysisError:

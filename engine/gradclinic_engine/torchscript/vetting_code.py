@@ -98,6 +98,10 @@ def look_through_graph(graph: torch.Graph, policy: OperatorPolicy) -> Forbidden 
     return None
 
 
+# What is forked, and what is run only when it is waited for.
+_WITH_GRAPHS = frozenset({"prim::fork", "prim::awaitable", "prim::Closure"})
+
+
 def _nodes(graph: torch.Graph) -> Iterator[tuple[torch.Node, str]]:
     waiting: list[torch.Graph | torch.Block] = [graph]
     while waiting:
@@ -105,6 +109,8 @@ def _nodes(graph: torch.Graph) -> Iterator[tuple[torch.Node, str]]:
             kind = node.kind()
             yield node, kind
             waiting += program_nodes.blocks(node, kind)
+            if kind in _WITH_GRAPHS:
+                waiting.append(node.g("Subgraph"))
 
 
 _SOURCE = re.compile(r'File "([^"]+)", line (\d+)')

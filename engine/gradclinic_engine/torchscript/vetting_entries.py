@@ -27,6 +27,12 @@ _END_MAGIC = b"PK\x05\x06"
 _MAX_COMMENT_BYTES = 2**16
 # Entries that torch.jit.save compresses: code, and what maps it to the user's lines.
 _MAY_BE_COMPRESSED = re.compile(r"code/.*|.*\.debug_pkl|extra/.*")
+# What torch.jit.save makes beneath the folder. torch also looks for `model.json`, and then reads the code that this
+# names, as it was saved before version 1.4.
+_LAYOUT = re.compile(
+    r"code/.+\.py(\.debug_pkl)?|(extra|\.data|data|constants|bytecode|traced_inputs)/.+"
+    r"|(data|constants|bytecode|traced_inputs|mobile_debug_handles)\.pkl|version|byteorder|\.\w+"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -93,9 +99,12 @@ def _vet_names(entries: Sequence[zipfile.ZipInfo]) -> None:
         parts = name.split("/")
         if _CONTROL.search(name) or "\\" in name or ".." in parts or name.startswith("/"):
             raise Refused(f"an entry is named {shown(name)}, which leads out of the archive or cannot be shown.")
-        if name in names:
-            raise Refused(f"two entries are named {shown(name)}.")
-        names.add(name)
+        # torch's reader takes a name that differs by case for the one that it looks for.
+        if name.lower() in names:
+            raise Refused(f"two entries are named {shown(name)}, or differ by case only, which torch does not see.")
+        if not _LAYOUT.fullmatch(name.partition("/")[2]):
+            raise Refused(f"it makes no entry such as {shown(name)}. Load the model with torch.jit.load, and save it.")
+        names.add(name.lower())
         folders.add(parts[0])
     if len(folders) > 1:
         raise Refused("its entries stand under more than one folder.")
