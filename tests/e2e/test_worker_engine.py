@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 from gradclinic.v1 import diagnosis_pb2
+from gradclinic_engine.judging.judgement import MAX_ALIKE
 from real_worker import RealWorker
 
 if TYPE_CHECKING:
@@ -53,6 +54,19 @@ class Hungry(torch.nn.Module):
         return x * self.weight * torch.ones(1073741824).sum()
 
 
+class Prompted(torch.nn.Module):
+    """Reads one of its 1,003 prompts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(8, 3)
+        self.prompts = torch.nn.ParameterList([torch.nn.Parameter(torch.ones(8)) for _ in range(1003)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(x + self.prompts[0])
+        return out
+
+
 @pytest.fixture(scope="module")
 def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
     with RealWorker(redis_server.url, "--memory-limit", "2GiB", command=(GRADCLINIC, "work")) as worker:
@@ -62,7 +76,7 @@ def worker(redis_server: RedisServer) -> Iterator[RealWorker]:
 def diagnose(worker: RealWorker, model: torch.nn.Module, timeout_seconds: int = 60) -> diagnosis_pb2.Diagnosis:
     generator = torch.Generator().manual_seed(0)
     archive = io.BytesIO()
-    torch.jit.save(torch.jit.script(model), archive)
+    torch.jit.save(model if isinstance(model, torch.jit.ScriptModule) else torch.jit.script(model), archive)
     target = torch.randint(0, 3, (32,), generator=generator)
     spec = diagnosis_pb2.DiagnosisSpec(
         model_sha256=worker.upload(archive.getvalue()),
@@ -88,6 +102,15 @@ def test_a_healthy_model_is_diagnosed(worker: RealWorker) -> None:
         "second.weight",
         "second.bias",
     }
+
+
+def test_a_thousand_findings_are_those_of_an_honest_model(worker: RealWorker) -> None:
+    torch.manual_seed(0)
+    diagnosis = diagnose(worker, torch.jit.trace(Prompted(), torch.zeros(32, 8)))
+    assert diagnosis.state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED, diagnosis.failure
+    unused = [finding for finding in diagnosis.result.findings if finding.code == "unused-parameter"]
+    assert MAX_ALIKE == len(unused)
+    assert [f"prompts.{number}" for number in range(1, 1003)] == [name for one in unused for name in one.affected]
 
 
 def test_a_model_that_never_ends_is_ended(worker: RealWorker) -> None:

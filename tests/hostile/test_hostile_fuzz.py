@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
+from gradclinic_worker.limits import MAX_MESSAGE_BYTES
 from gradclinic_worker.process import pipe, replies
 from hostile.hostile_archives import Plain, saved
 
@@ -169,4 +170,4 @@ def test_messages_in_any_pieces(pieces: list[bytes]) -> None:
             except pipe.MessageTooLarge:
                 return
             assert not gone
-            assert all(len(message) <= pipe.MAX_MESSAGE_BYTES for message in messages)
+            assert all(len(message) <= MAX_MESSAGE_BYTES for message in messages)

@@ -15,7 +15,8 @@ from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.records import Severity
 from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import RULES, detached_graph, judge
-from gradclinic_worker.report import MAX_RESULT_BYTES, report
+from gradclinic_worker.limits import MAX_RESULT_BYTES
+from gradclinic_worker.report import report
 
 
 def sick() -> Measurements:

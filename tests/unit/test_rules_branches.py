@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gradclinic_engine.judging.judgement import MAX_ALIKE
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.unused_branches import branches
+from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import judge
 
 
@@ -30,3 +34,39 @@ def test_parts_that_hand_on_to_one_another_are_one_branch() -> None:
     paths = Paths(run.finish(body))
     parts = [("norm", ("norm.weight",)), ("other", ("other.weight",)), ("extra", ("extra.weight",))]
     assert [("extra", ("extra.weight", "norm.weight")), ("other", ("other.weight",))] == branches(paths, parts)
+
+
+@pytest.mark.parametrize("prompts", [MAX_ALIKE, MAX_ALIKE + 1, 1003])
+def test_what_is_alike_is_told_together_once_there_is_much_of_it(prompts: int) -> None:
+    run = TinyRun()
+    names = [run.parameter(f"prompts.{number}") for number in range(prompts)]
+    run.parameter("prompts.used")
+    found = judge(run.finish(run.op("aten::add", "x", module="", weights=["prompts.used"]))).findings
+    assert ["unused-parameter"] * MAX_ALIKE == [finding.code for finding in found]
+    assert names == [name for finding in found for name in finding.affected]
+    together = [item.value for item in found[-1].evidence if item.name == "findings_alike"]
+    assert ([prompts - MAX_ALIKE] if prompts > MAX_ALIKE else []) == together
+
+
+def test_a_thousand_experts_without_a_sample_are_told_together() -> None:
+    run = TinyRun()
+    out = run.op("aten::linear", "x", module="experts.0", weights=["experts.0.weight"])
+    for number in range(1, 1003):
+        run.op("aten::linear", "x", module=f"experts.{number}", weights=[f"experts.{number}.weight"], calls=0)
+    found = judge(run.finish(out)).findings
+    assert [(Severity.INFO, "unused-parameter")] * MAX_ALIKE == [(one.severity, one.code) for one in found]
+    assert 1002 == len({name for one in found for name in one.affected})
+
+
+def test_severities_are_not_mixed_where_findings_are_told_together() -> None:
+    run = TinyRun()
+    for number in range(2 * MAX_ALIKE):
+        run.parameter(f"prompts.{number}")
+        run.parameter(f"blocks.{number}.weight")
+        run.evaluation_mode(f"blocks.{number}")
+    run.parameter("prompts.used")
+    run.parameter("blocks.used")
+    weights = ["prompts.used", "blocks.used"]
+    found = judge(run.finish(run.op("aten::add", "x", module="", weights=weights))).findings
+    expected = [Severity.CRITICAL] * MAX_ALIKE + [Severity.INFO] * MAX_ALIKE
+    assert expected == [finding.severity for finding in found]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradclinic_worker.limits import MAX_MESSAGE_BYTES
 from gradclinic_worker.process import pipe
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_descriptors_travel_beside_the_message(ends: Ends) -> None:
 def test_too_large_a_message_is_not_sent(ends: Ends) -> None:
     left, right = ends
     with pytest.raises(pipe.MessageTooLarge, match="4194305 bytes exceeds 4194304"):
-        pipe.send(left, bytes(pipe.MAX_MESSAGE_BYTES + 1))
+        pipe.send(left, bytes(MAX_MESSAGE_BYTES + 1))
     left.close()
     with pytest.raises(pipe.PipeClosed):
         pipe.receive(right)
@@ -97,7 +98,7 @@ def test_a_reader_finds_the_messages_however_their_bytes_arrive(messages: list[b
 def test_a_reader_refuses_a_length_before_the_bytes_come(ends: Ends) -> None:
     left, right = ends
     right.settimeout(0.0)
-    left.sendall(struct.pack("!I", pipe.MAX_MESSAGE_BYTES + 1))
+    left.sendall(struct.pack("!I", MAX_MESSAGE_BYTES + 1))
     with pytest.raises(pipe.MessageTooLarge):
         pipe.MessageReader().feed(right)
 

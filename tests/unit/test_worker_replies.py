@@ -7,6 +7,7 @@ import math
 import pytest
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
+from gradclinic_engine import rules
 from gradclinic_worker.process import replies
 from gradclinic_worker.process.lease import Grant
 
@@ -48,7 +49,7 @@ def test_progress_stays_in_bounds_and_never_falls() -> None:
         {"failure": diagnosis_pb2.Failure()},
         {"result": diagnosis_pb2.DiagnosisResult()},
         {"result": finding('dead-relu"} 1\n')},
-        {"result": finding("x" * 65)},
+        {"result": finding("an-invented-code")},
         {"result": finding("dead-relu", severity=9)},
     ],
 )
@@ -80,6 +81,19 @@ def test_texts_of_a_failure_are_cut() -> None:
     assert isinstance(failure, diagnosis_pb2.Failure)
     assert len(failure.message) == replies.MAX_MESSAGE_CHARACTERS
     assert len(failure.trace) == replies.MAX_TRACE_CHARACTERS
+
+
+def test_more_findings_than_the_engine_ever_has_are_refused() -> None:
+    result = finding("dead-relu")
+    for _ in range(rules.MAX_FINDINGS):
+        result.findings.append(result.findings[0])
+    with pytest.raises(replies.ReplyRefused, match=f"{rules.MAX_FINDINGS + 1} findings"):
+        read(result=result)
+
+
+@pytest.mark.parametrize("code", sorted(rules.CODES))
+def test_every_code_of_the_catalogue_is_known(code: str) -> None:
+    assert read(result=finding(code)) == finding(code)
 
 
 def test_a_result_passes_unchanged() -> None:

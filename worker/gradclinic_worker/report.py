@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from gradclinic import codec
 from gradclinic_engine.records import Unobserved
+from gradclinic_worker.limits import MAX_RESULT_BYTES
 
 if TYPE_CHECKING:
     from gradclinic.v1 import diagnosis_pb2, flow_pb2
     from gradclinic_engine.records import DiagnosisResult
-
-MAX_RESULT_BYTES = 3_670_016  # 3.5 MiB: with its envelope below the 4 MiB that a message may have
 
 
 def report(result: DiagnosisResult) -> diagnosis_pb2.DiagnosisResult:

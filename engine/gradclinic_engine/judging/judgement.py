@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging import loss_precedence
 from gradclinic_engine.judging.trend_findings import TrendFinding
 from gradclinic_engine.reading.paths import Paths
-from gradclinic_engine.records import Finding, Severity, Symptom
+from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +53,14 @@ EXPLAINS_ANYWHERE = {
     "flat-loss": {"zero-multiplier"},
     "degenerate-normalization": {"executor-dependent"},
 }
+# At most so many findings of one code and severity are reported.
+MAX_ALIKE = 20
 # What is measured before values overflow, or says why the mean of nothing is NaN.
 EXPLAINS_OVERFLOW = frozenset({"poor-initialization", "flat-loss"})
+# What anything explains.
+EFFECTS = frozenset({"vanishing-gradient", "exploding-gradient", "non-finite-backward"}).union(
+    *EXPLAINS.values(), *EXPLAINS_ANYWHERE.values()
+)
 # What a cause takes over from its symptom.
 CARRIED_EVIDENCE = frozenset({"relative_gradient_first_to_best", "gradient_factor_per_layer"})
 BROKEN_FORWARD = frozenset({"non-finite-input", "non-finite-parameter", "non-finite-forward", "overflow-low-precision"})
@@ -88,12 +95,36 @@ def judge(measurements: Measurements, rules: Iterable[Rule]) -> Judgement:
             bugs.append(Bug(rule.code, traceback.format_exc()))
     for step in (_spoiled_by_nan, _spreading_from_one_place, _symptoms_of_causes, loss_precedence.settle):
         found = step(paths, found)
-    return Judgement(paths, tuple(sorted(found, key=_rank)), tuple(bugs))
+    ranked = _grouped(sorted(found, key=_rank))
+    return Judgement(paths, tuple(sorted(ranked, key=_rank)), tuple(bugs))
 
 
 def _rank(finding: Finding) -> tuple[int, int, int, str]:
     """Worst first; among equals the section of the catalogue, then the order of the program."""
     return -finding.severity.rank, list(Symptom).index(finding.symptom), min(finding.sites, default=-1), finding.code
+
+
+def _grouped(ranked: list[Finding]) -> list[Finding]:
+    """Of more than `MAX_ALIKE` findings of one code and severity, the last one stands for all that would follow."""
+    alike: defaultdict[tuple[str, Severity], list[Finding]] = defaultdict(list)
+    for finding in ranked:
+        alike[finding.code, finding.severity].append(finding)
+    for kind, each in alike.items():
+        if len(each) > MAX_ALIKE:
+            alike[kind] = [*each[: MAX_ALIKE - 1], _together(each[MAX_ALIKE - 1 :])]
+    return [finding for each in alike.values() for finding in each]
+
+
+def _together(findings: list[Finding]) -> Finding:
+    first, *others = findings
+    suffering = [finding.affected or (str(finding.location),) for finding in findings]
+    return replace(
+        first,
+        explanation=f"{first.explanation} The same holds for {len(others)} more, which are among the affected.",
+        evidence=(*first.evidence, Evidence("findings_alike", len(others), "findings")),
+        affected=tuple(dict.fromkeys(name for names in suffering for name in names)),
+        sites=tuple(dict.fromkeys(site for finding in findings for site in finding.sites)),
+    )
 
 
 def _spoiled_by_nan(paths: Paths, found: list[Finding]) -> list[Finding]:
@@ -144,7 +175,7 @@ def _connected(paths: Paths, one: Finding, other: Finding) -> bool:
 def _symptoms_of_causes(paths: Paths, found: list[Finding]) -> list[Finding]:
     """What another finding explains goes into that one."""
     kept = list(found)
-    for symptom in found:
+    for symptom in (finding for finding in found if finding.code in EFFECTS):
         cause = next((other for other in kept if _causes(paths, other, symptom)), None)
         if cause is not None:
             kept[kept.index(cause)] = _with_effect(cause, symptom)

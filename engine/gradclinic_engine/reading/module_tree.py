@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,14 +17,13 @@ def whole_modules(measurements: Measurements, names: Sequence[str]) -> list[tupl
     Returns:
         Pairs of a module path and its parameters; the path is None for a parameter whose module has others too.
     """
-    wanted = set(names)
-    every = [parameter.name for parameter in measurements.parameters]
+    every = Counter(module for parameter in measurements.parameters for module in _ancestors(parameter.name))
+    wanted = Counter(module for name in set(names) for module in _ancestors(name))
     groups: dict[str, list[str]] = {}
     single: list[tuple[str | None, tuple[str, ...]]] = []
     for name in names:
         for module in _ancestors(name):
-            within = [other for other in every if _inside(other, module)]
-            if wanted.issuperset(within) and (len(within) > 1 or module == name.rpartition(".")[0] != ""):
+            if wanted[module] == every[module] and (every[module] > 1 or module == name.rpartition(".")[0] != ""):
                 groups.setdefault(module, []).append(name)
                 break
         else:
@@ -45,7 +45,3 @@ def common_module(paths: Iterable[str]) -> str:
 def _ancestors(name: str) -> list[str]:
     parts = name.split(".")[:-1]
     return [".".join(parts[:depth]) for depth in range(len(parts) + 1)]
-
-
-def _inside(name: str, module: str) -> bool:
-    return not module or name.startswith(f"{module}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.measurements import GradientStatus
@@ -25,32 +26,23 @@ def is_copy_to_follow(measurements: Measurements, names: Sequence[str]) -> bool:
     return bool(words & set(FOLLOWER_NAMES)) or all(any(_equal(one, other) for other in learning) for one in cut)
 
 
-def has_learning_twin(measurements: Measurements, module: str) -> bool:
-    """Whether a module beside ``module``, with parameters of the same names and shapes, gets a gradient."""
-    parent = module.rpartition(".")[0]
-    own = _signature(measurements, module)
-    siblings = {
-        found.path
-        for found in measurements.modules
-        if found.path != module and found.path.rpartition(".")[0] == parent and found.path
-    }
-    return bool(own) and any(
-        _signature(measurements, sibling) == own
-        and any(
-            parameter.status is GradientStatus.FLOWING
-            for parameter in measurements.parameters
-            if parameter.name.startswith(f"{sibling}.")
-        )
-        for sibling in siblings
-    )
-
-
-def _signature(measurements: Measurements, module: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    prefix = f"{module}."
-    return tuple(
-        (parameter.name.removeprefix(prefix), parameter.shape)
-        for parameter in measurements.parameters
-        if parameter.name.startswith(prefix)
+def with_learning_twin(measurements: Measurements) -> frozenset[str]:
+    """Modules beside which another one, with parameters of the same names and shapes, gets a gradient."""
+    built: defaultdict[str, list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+    learning = set()
+    for parameter in measurements.parameters:
+        parts = parameter.name.split(".")
+        for depth in range(1, len(parts)):
+            module = ".".join(parts[:depth])
+            built[module].append((".".join(parts[depth:]), parameter.shape))
+            if parameter.status is GradientStatus.FLOWING:
+                learning.add(module)
+    learning &= {found.path for found in measurements.modules}
+    alike: defaultdict[object, set[str]] = defaultdict(set)
+    for module, signature in built.items():
+        alike[module.rpartition(".")[0], tuple(signature)].add(module)
+    return frozenset(
+        module for twins in alike.values() if (learners := twins & learning) for module in twins if learners != {module}
     )
 
 

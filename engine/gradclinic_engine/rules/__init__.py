@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging import judgement
+from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import (
     batch_too_small,
     clamp_saturation,
@@ -120,6 +121,10 @@ RULES: tuple[Rule, ...] = (
     constant_input.RULE,
     duplicate_samples.RULE,
 )
+
+CODES = frozenset(rule.code for rule in RULES)
+MAX_FINDINGS = len(CODES) * len(Severity) * judgement.MAX_ALIKE
+"""No judgement has more."""
 
 
 def judge(measurements: Measurements) -> Judgement:

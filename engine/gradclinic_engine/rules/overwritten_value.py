@@ -31,7 +31,7 @@ from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.never_used import is_write
-from gradclinic_engine.reading.twins import has_learning_twin
+from gradclinic_engine.reading.twins import with_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
@@ -56,7 +56,7 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
     writes = is_write(cause.site)
     modules = {name.rpartition(".")[0] for name in cause.parameters}
     depends_on_batch = plain(cause.site.op) not in FIXED_SELECTIONS
-    has_twin = depends_on_batch and any(has_learning_twin(measurements, module) for module in modules)
+    has_twin = depends_on_batch and bool(modules & with_learning_twin(measurements))
     return RULE.finding(
         severity=Severity.CRITICAL if writes else Severity.INFO if has_twin else Severity.WARNING,
         location=location,

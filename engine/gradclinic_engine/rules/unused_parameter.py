@@ -38,7 +38,7 @@ from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.module_tree import whole_modules
 from gradclinic_engine.reading.severed_paths import is_disconnected, without_way
 from gradclinic_engine.reading.shadowed import shadowed
-from gradclinic_engine.reading.twins import has_learning_twin
+from gradclinic_engine.reading.twins import with_learning_twin
 from gradclinic_engine.reading.unused_branches import branches
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
@@ -71,17 +71,20 @@ def check(paths: Paths) -> Iterator[Finding]:
         )
     if is_disconnected(paths):
         return
+    twins = with_learning_twin(measurements)
     for fate, parameters in fates.items():
         parts = whole_modules(measurements, [parameter.name for parameter in parameters])
         for module, names in branches(paths, parts) if fate == NOT_USED else parts:
-            yield _finding(measurements, fate, module, names)
+            yield _finding(measurements, fate, module, names, twins)
 
 
-def _finding(measurements: Measurements, fate: str, module: str | None, names: tuple[str, ...]) -> Finding:
+def _finding(
+    measurements: Measurements, fate: str, module: str | None, names: tuple[str, ...], twins: frozenset[str]
+) -> Finding:
     owner = names[0].rpartition(".")[0] if module is None else module
     location = Location(parameter=names[0], module=owner) if module is None else Location(module=module)
     return RULE.finding(
-        severity=_severity(measurements, fate, owner, names),
+        severity=_severity(measurements, fate, owner, names, twins),
         location=location,
         explanation=f"{listed(names)} {fate if len(names) == 1 else fate.replace('is', 'are', 1)}, so no gradient "
         f"reaches {'it' if len(names) == 1 else 'them'} and the values stay as they were initialised.",
@@ -96,11 +99,11 @@ def _finding(measurements: Measurements, fate: str, module: str | None, names: t
     )
 
 
-def _severity(measurements: Measurements, fate: str, module: str, names: tuple[str, ...]) -> Severity:
+def _severity(
+    measurements: Measurements, fate: str, module: str, names: tuple[str, ...], twins: frozenset[str]
+) -> Severity:
     modes = {found.path: found.training for found in measurements.modules}
-    if (fate == UNREAD and not modes.get(module, True)) or (
-        fate == NOT_TAKEN and has_learning_twin(measurements, module)
-    ):
+    if (fate == UNREAD and not modes.get(module, True)) or (fate == NOT_TAKEN and module in twins):
         return Severity.INFO
     if fate != NOT_USED:
         return Severity.CRITICAL

@@ -34,7 +34,7 @@ from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.op_factors import DROPOUTS
-from gradclinic_engine.reading.twins import has_learning_twin
+from gradclinic_engine.reading.twins import with_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -90,8 +90,8 @@ def _severity(measurements: Measurements, cause: Cause) -> Severity:
     if cause.number or (cause.origin and cause.origin.kind is Kind.BUFFER) or _is_fixed(cause):
         return Severity.CRITICAL
     modules = dict.fromkeys(name.rpartition(".")[0] for name in cause.parameters)
-    ancestors = [".".join(path.split(".")[:depth]) for path in modules for depth in range(1, len(path.split(".")) + 1)]
-    return Severity.INFO if any(has_learning_twin(measurements, each) for each in ancestors) else Severity.WARNING
+    ancestors = {".".join(path.split(".")[:depth]) for path in modules for depth in range(1, len(path.split(".")) + 1)}
+    return Severity.INFO if ancestors & with_learning_twin(measurements) else Severity.WARNING
 
 
 def _is_fixed(cause: Cause) -> bool:

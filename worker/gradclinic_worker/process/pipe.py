@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-MAX_MESSAGE_BYTES = 4 * 2**20
-"""Neither side sends or accepts more."""
+from gradclinic_worker.limits import MAX_MESSAGE_BYTES
 
 MAX_DESCRIPTORS = 8
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2, finding_pb2
+from gradclinic_engine.rules import CODES, MAX_FINDINGS
 
 if TYPE_CHECKING:
     from gradclinic_worker.process.lease import Grant
 
 MAX_REPLIES = 10_000
-MAX_FINDINGS = 1_000
 MAX_MESSAGE_CHARACTERS = 4_000
 MAX_TRACE_CHARACTERS = 64_000
 
@@ -44,8 +43,7 @@ EXECUTOR_REASONS = frozenset(
 )
 """Reasons that an executor may give; the others are the supervisor's to find."""
 
-_CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_MAX_CODE_CHARACTERS = 64
+_MAX_SHOWN_CHARACTERS = 64
 _MAX_STAGE_SECONDS = 7 * 24 * 3600
 _NANOSECONDS_PER_SECOND = 10**9
 _VERDICTS = frozenset({finding_pb2.VERDICT_HEALTHY, finding_pb2.VERDICT_WARNING, finding_pb2.VERDICT_CRITICAL})
@@ -113,8 +111,8 @@ def _result(result: diagnosis_pb2.DiagnosisResult) -> diagnosis_pb2.DiagnosisRes
     if len(result.findings) > MAX_FINDINGS:
         raise ReplyRefused(f"{len(result.findings)} findings")
     for finding in result.findings:
-        if len(finding.code) > _MAX_CODE_CHARACTERS or not _CODE.fullmatch(finding.code):
-            raise ReplyRefused(f"finding code {finding.code[:_MAX_CODE_CHARACTERS]!r}")
+        if finding.code not in CODES:
+            raise ReplyRefused(f"finding code {finding.code[:_MAX_SHOWN_CHARACTERS]!r}")
         if finding.severity not in finding_pb2.Severity.values() or finding.symptom not in finding_pb2.Symptom.values():
             raise ReplyRefused(f"severity {finding.severity}, symptom {finding.symptom}")
     return result
