@@ -9,11 +9,13 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import platform
 import random
 import signal
 import socket
 import stat
 import struct
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
     Entered = Callable[[diagnosis_pb2.DiagnosisStage.ValueType, float], None]
     Files = Mapping[executor_pb2.Attachment.ValueType, str]
+
+
+TGKILL = {"x86_64": 234, "aarch64": 131}[platform.machine()]
 
 
 def _descriptors() -> dict[int, str]:
@@ -163,6 +168,11 @@ def abort(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
 
 def kill(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
     os.kill(os.getpid(), signal.SIGKILL)
+    return _result()
+
+
+def cancel_thread(_files: Files, _entered: Entered) -> diagnosis_pb2.DiagnosisResult:
+    ctypes.CDLL(None).syscall(TGKILL, os.getpid(), threading.get_native_id(), 32)
     return _result()
 
 

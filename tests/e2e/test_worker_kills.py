@@ -93,6 +93,14 @@ def test_an_executor_that_dies_from_its_own_code_is_not_tried_again(worker: Real
     assert signum.name in diagnosis.failure.message
 
 
+def test_a_signal_without_a_name_costs_its_own_run_only(worker: RealWorker) -> None:
+    zygote = worker.zygote().pid
+    diagnosis = worker.final(worker.submit("cancel_thread"))
+    assert (1, diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED) == (diagnosis.attempt, diagnosis.failure.reason)
+    assert "died from SIG32" in diagnosis.failure.message
+    assert (zygote, SUCCEEDED) == (worker.zygote().pid, worker.final(worker.submit("answer")).state)
+
+
 def test_all_die_with_the_main_process(worker: RealWorker, redis_url: str) -> None:
     diagnosis_id = running(worker)
     tree = worker.tree()

@@ -1,7 +1,7 @@
 """A program that tries, from inside the cage, what a hostile model with native code might; prints what came of it.
 
-`python caged_attempts.py LEVEL NAME...` gives JSON: for each attempt the signal that ended it, the error that it met,
-or what it got. An attempt `call:NAME` is the bare system call with zeros for arguments.
+`python caged_attempts.py LEVEL NAME...` gives JSON: for each attempt the signal that ended it and what a supervisor
+says of that, the error that it met, or what it got. An attempt `call:NAME` is a bare system call with zeros.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradclinic.v1 import diagnosis_pb2
 from gradclinic_worker.cage import own_user, prctl, sandbox, seccomp_calls
+from gradclinic_worker.process import exits
+from gradclinic_worker.process.lease import ExitNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEMORY_BYTES = 256 * 2**20
+CPU_SECONDS = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 COLUMN = {"x86_64": 1, "aarch64": 2}[platform.machine()]
 CALLS = {
@@ -131,6 +136,23 @@ def abort() -> str:
     os.abort()
 
 
+def end_like_a_cancelled_thread() -> str:
+    return raw(number_of("tgkill"), os.getpid(), threading.get_native_id(), 32)
+
+
+def break_a_pipe() -> str:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    readable, writable = os.pipe()
+    os.close(readable)
+    return str(os.write(writable, b"nobody reads"))
+
+
+def burn_cpu_time() -> str:
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    while True:
+        pass
+
+
 def survive_parent() -> str:
     prctl._prctl(prctl._PR_SET_PDEATHSIG, 0)  # noqa: SLF001 - what an attacker would call
     return "survives"
@@ -139,6 +161,30 @@ def survive_parent() -> str:
 def raise_a_limit() -> str:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))
     return "raised"
+
+
+def lower_a_limit() -> str:
+    resource.setrlimit(resource.RLIMIT_CPU, (0, 0))
+    return "lowered"
+
+
+def lower_a_limit_of_its_own_by_the_other_call() -> str:
+    resource.prlimit(0, resource.RLIMIT_CPU, (0, 0))
+    return "lowered"
+
+
+def read_limits() -> str:
+    return str(resource.prlimit(0, resource.RLIMIT_CORE) == resource.getrlimit(resource.RLIMIT_CORE) == (0, 0))
+
+
+def read_what_a_neighbour_was_given() -> str:
+    pid, descriptor = NEIGHBOUR
+    return Path(f"/proc/{pid}/fd/{descriptor}").read_text(encoding="utf-8")
+
+
+def read_memory_of_a_neighbour() -> str:
+    with Path(f"/proc/{NEIGHBOUR[0]}/mem").open("rb") as memory:
+        return str(memory.fileno())
 
 
 def type_into_terminal() -> str:
@@ -203,6 +249,7 @@ def user_and_rights() -> str:
 
 
 VICTIM = ""
+NEIGHBOUR = (0, 0)  # the process id of another executor, and the descriptor of what it was given to read
 ATTEMPTS: dict[str, Callable[[], str]] = {
     one.__name__: one
     for one in (
@@ -210,7 +257,9 @@ ATTEMPTS: dict[str, Callable[[], str]] = {
         *(make_memory_file, change_mode, remove_file, connect_out, send_datagram, local_socket, netlink_socket, fork),
         *(run_program, kill_parent, kill_self, abort, survive_parent, raise_a_limit, type_into_terminal),
         *(ask_for_signals, other_architecture, new_namespace_thread, start_threads, thread_bomb, take_memory),
-        *(use_some_memory, open_many, import_late, user_and_rights),
+        *(use_some_memory, open_many, import_late, user_and_rights, lower_a_limit, read_limits, burn_cpu_time),
+        *(lower_a_limit_of_its_own_by_the_other_call, end_like_a_cancelled_thread, break_a_pipe),
+        *(read_what_a_neighbour_was_given, read_memory_of_a_neighbour),
     )
 }
 
@@ -221,8 +270,7 @@ def attempt(name: str, level: sandbox.SandboxLevel) -> str:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
-        confining = sandbox.Confining(level, sandbox.Limits(MEMORY_BYTES, cuda=False))
-        confining.finish(parent)
+        confine(level, parent)
         try:
             came = raw(number_of(name[5:])) if name.startswith("call:") else ATTEMPTS[name]()
         except OSError as error:
@@ -234,20 +282,49 @@ def attempt(name: str, level: sandbox.SandboxLevel) -> str:
     os.close(writable)
     with os.fdopen(readable, "rb") as said:
         came = said.read().decode()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return signal.Signals(-code).name if code < 0 else came
+    _, status, usage = os.wait4(child, 0)
+    notice = ExitNotice(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime)
+    if notice.signal is None:
+        return came
+    judged = exits.explain(notice, "", cpu_limit_seconds=CPU_SECONDS, kernel_killed=False)
+    reason = diagnosis_pb2.FailureReason.Name(judged.reason) if isinstance(judged, diagnosis_pb2.Failure) else "LOST"
+    return f"{notice.signal_name} {reason.removeprefix('FAILURE_REASON_')}"
+
+
+def confine(level: sandbox.SandboxLevel, parent: int) -> None:
+    """As an executor is."""
+    sandbox.Confining(level, sandbox.Limits(MEMORY_BYTES, CPU_SECONDS, cuda=False)).finish(parent)
+
+
+def start_neighbour(level: sandbox.SandboxLevel) -> tuple[int, int]:
+    """Another executor, which has been given something to read and has not ended; its process id and the descriptor."""
+    readable, writable = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        given = os.memfd_create("model")
+        os.write(given, b"secret")
+        confine(level, parent)
+        os.write(writable, str(given).encode())
+        while True:
+            time.sleep(1.0)
+    return child, int(os.read(readable, 100))
 
 
 def main() -> None:
     """Try what the command line names."""
-    global VICTIM  # noqa: PLW0603 - read by one attempt
+    global NEIGHBOUR, VICTIM  # noqa: PLW0603 - read by attempts
     if os.environ.get("TAKE_OWN_USER"):  # also where that user could not read Python's modules
         own_user.can_take_own_user = functools.cache(lambda code: True)  # noqa: ARG005 - the name of the argument counts
     sandbox.prepare()
+    sandbox._CPU_LAST_SECONDS = 1  # noqa: SLF001 - a test should not take five
+    NEIGHBOUR = start_neighbour(sandbox.SandboxLevel(sys.argv[1]))
     with tempfile.NamedTemporaryFile() as victim:
         VICTIM = victim.name
         found = {name: attempt(name, sandbox.SandboxLevel(sys.argv[1])) for name in sys.argv[2:]}
         Path(VICTIM).stat()  # still there
+    os.kill(NEIGHBOUR[0], signal.SIGKILL)
+    os.waitpid(NEIGHBOUR[0], 0)
     print(json.dumps(found))  # noqa: T201 - its answer
 
 

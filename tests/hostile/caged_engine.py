@@ -60,9 +60,9 @@ def run(model: bytes, inputs: bytes) -> str:
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        confining = sandbox.Confining(sandbox.SandboxLevel.CAGE, sandbox.Limits(MEMORY_BYTES, cuda=False))
+        limits = sandbox.Limits(MEMORY_BYTES, LIMIT_SECONDS, cuda=False)
+        confining = sandbox.Confining(sandbox.SandboxLevel.CAGE, limits)
         confining.finish(parent)
-        sandbox.limit_cpu_time(sandbox.SandboxLevel.CAGE, LIMIT_SECONDS - sandbox.CPU_SLACK_SECONDS)
         os.write(writable, answer(*descriptors).encode())
         os._exit(0)
     for descriptor in (*descriptors, writable):

@@ -24,7 +24,7 @@ TESTS = Path(__file__).resolve().parent.parent
 def worker() -> Iterator[RealWorker]:
     """`gradclinic work` with the engine and everything on."""
     command = (str(Path(sys.executable).with_name("gradclinic")), "work")
-    with alone() as url, RealWorker(url, "--memory-limit", "1GiB", command=command) as worker:
+    with alone() as redis, RealWorker(redis.url, "--memory-limit", "1GiB", command=command) as worker:
         yield worker
 
 
@@ -42,17 +42,17 @@ def unvetted() -> Iterator[Patient]:
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), before]).strip(os.pathsep)
     command = (sys.executable, str(Path(__file__).with_name("unvetted_worker.py")))
-    with alone() as url, RealWorker(url, "--memory-limit", "1GiB", command=command) as worker:
+    with alone() as redis, RealWorker(redis.url, "--memory-limit", "1GiB", command=command) as worker:
         os.environ["PYTHONPATH"] = before
         yield Patient(worker)
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[str]:
+def alone() -> Iterator[RedisServer]:
     """A Redis of its own, so that no other worker takes the jobs."""
     redis = RedisServer()
     redis.start()
     try:
-        yield redis.url
+        yield redis
     finally:
         redis.remove()

@@ -32,7 +32,7 @@ def cage_milliseconds() -> list[tuple[float, float]]:
         child = os.fork()
         if child == 0:
             began, spent = time.perf_counter(), time.process_time()
-            confining = sandbox.Confining(sandbox.SandboxLevel.CAGE, sandbox.Limits(2**30, cuda=False))
+            confining = sandbox.Confining(sandbox.SandboxLevel.CAGE, sandbox.Limits(2**30, 0, cuda=False))
             confining.finish(parent)
             os.write(
                 writable, struct.pack("2d", *(1e3 * (time.perf_counter() - began), 1e3 * (time.process_time() - spent)))

@@ -39,6 +39,19 @@ class Patient:
         depth: diagnosis_pb2.Depth.ValueType = diagnosis_pb2.DEPTH_QUICK,
     ) -> diagnosis_pb2.Diagnosis:
         """How the diagnosis of an archive ends."""
+        spec = self.spec(archive, inputs=inputs, target=target, timeout_seconds=timeout_seconds, depth=depth)
+        return self.worker.final(self.worker.create(spec), timeout_seconds + 30.0)
+
+    def spec(
+        self,
+        archive: bytes,
+        *,
+        inputs: bytes | None = None,
+        target: bytes | None = None,
+        timeout_seconds: int = 20,
+        depth: diagnosis_pb2.Depth.ValueType = diagnosis_pb2.DEPTH_QUICK,
+    ) -> diagnosis_pb2.DiagnosisSpec:
+        """The request for it, whose artifacts are there."""
         spec = diagnosis_pb2.DiagnosisSpec(
             model_sha256=self.worker.upload(archive),
             inputs_sha256=self.worker.upload(self.inputs if inputs is None else inputs),
@@ -48,7 +61,7 @@ class Patient:
         )
         spec.loss.functional.name = "cross_entropy"
         spec.timeout.FromSeconds(timeout_seconds)
-        return self.worker.final(self.worker.create(spec), timeout_seconds + 30.0)
+        return spec
 
     def failure(self, archive: bytes, **options: int) -> tuple[str, str]:
         """Reason and message of an archive's failure."""

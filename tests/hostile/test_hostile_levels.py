@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradclinic.v1 import diagnosis_pb2
+from real_stack import RealProcess, clean_environment
 from real_worker import RealWorker
 
 if TYPE_CHECKING:
@@ -28,22 +29,52 @@ def test_the_worker_says_at_its_start_how_it_confines(patient: Patient) -> None:
 
 
 def test_a_kernel_without_landlock_is_told(redis_url: str) -> None:
-    with RealWorker(redis_url, command=(*WITHOUT_LANDLOCK, WORKER)) as worker:
+    with RealWorker(redis_url, "--require-sandbox", "seccomp", command=(*WITHOUT_LANDLOCK, WORKER)) as worker:
         assert "confined at level seccomp" in worker.log
         assert "MISSING: landlock: this kernel or container does not offer it" in worker.log
         diagnosis = worker.final(worker.submit("answer"))
         assert (SUCCEEDED, "seccomp") == (diagnosis.state, diagnosis.result.environment.sandbox_level)
 
 
-def test_a_worker_refuses_to_start_with_less_than_required(redis_url: str) -> None:
+def test_a_worker_refuses_to_start_with_less_than_it_would_have(redis_url: str) -> None:
     ended = subprocess.run(
-        [*WITHOUT_LANDLOCK, GRADCLINIC, "work", "--redis", redis_url, "--require-sandbox", "cage"],
+        [*WITHOUT_LANDLOCK, GRADCLINIC, "work", "--redis", redis_url, "--metrics-listen", "off"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (3, True) == (ended.returncode, "--require-sandbox cage is not met: executors would be" in ended.stderr)
+    assert 3 == ended.returncode
+    words = (
+        "level seccomp, and --require-sandbox asks for cage",
+        "Missing: landlock",
+        "with --require-sandbox seccomp.",
+    )
+    assert [True] * 3 == [one in ended.stderr for one in words], ended.stderr
+
+
+def up(tmp_path: Path, listen: str) -> tuple[str, ...]:
+    state = str(tmp_path / "state")
+    return ("up", "--listen", listen, "--metrics-listen", "off", "--device", "cpu", "--state-dir", state)
+
+
+def test_up_runs_with_less_while_it_serves_its_own_machine(tmp_path: Path) -> None:
+    command = (*WITHOUT_LANDLOCK, GRADCLINIC)
+    running = RealProcess(tmp_path / "log", up(tmp_path, "localhost:0"), r"^gradclinic is up: (\S+)$", command)
+    assert "confined at level seccomp" in (tmp_path / "state" / "logs" / "worker-1.log").read_text()
+    assert 0 == running.stop()
+
+
+def test_up_demands_the_cage_when_it_serves_others(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*WITHOUT_LANDLOCK, GRADCLINIC, *up(tmp_path, "0.0.0.0:0")],
+        env=clean_environment() | {"GRADCLINIC_ALLOW_ANONYMOUS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (3, True) == (ended.returncode, "--require-sandbox asks for cage" in ended.stderr), ended.stderr
 
 
 def test_a_violation_is_told_and_counted(redis_url: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from gradclinic.v1 import diagnosis_pb2
-from hostile.hostile_archives import Stateful, with_code
+from hostile.hostile_archives import Stateful, saved, with_code
 
 if TYPE_CHECKING:
     from hostile.patient import Patient
@@ -159,6 +160,28 @@ def test_the_cage_alone_keeps_files_shut(unvetted: Patient, attack: str) -> None
     assert ("FORBIDDEN_OPERATOR", True) == (reason, "Permission denied" in message), message
     unvetted.next_job_is_unaffected()
     assert not Path(LEFTOVER).exists()
+
+
+class Refusing(torch.nn.Module):
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 3)
+        self.said = said
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] > 1:
+            raise ValueError(self.said)
+        out: torch.Tensor = self.layer(x)
+        return out
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Permission denied (13)", "unable to open file </etc/passwd> in read-only mode: Permission denied (13)"],
+)
+def test_what_a_model_raises_is_its_own_business(patient: Patient, said: str) -> None:
+    reason, message = patient.failure(saved(Refusing(said)))
+    assert ("FORWARD_ERROR", True) == (reason, said in message), message
 
 
 def test_a_graph_of_a_million_operations_is_contained(patient: Patient) -> None:

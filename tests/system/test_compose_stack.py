@@ -52,6 +52,7 @@ class ComposeStack:
             "PROMETHEUS_PUBLISH": prometheus,
             "GRADCLINIC_TAG": "test",
             "GRADCLINIC_WORKER_MEMORY": "2g",
+            "GRADCLINIC_REQUIRE_SANDBOX": "seccomp",  # Docker before version 23 hides Landlock from containers
             "PIP_NO_INDEX": "1",
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -79,6 +80,30 @@ def test_the_environment_mirrors_the_flags(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("text", ["", "off"])
 def test_metrics_can_be_off(text: str) -> None:
     assert parsed("--metrics-listen", text).metrics_listen is None
+
+
+@pytest.mark.parametrize(
+    ("options", "required"),
+    [
+        ([], "cage"),
+        (["--sandbox", "seccomp"], "seccomp"),
+        (["--require-sandbox", "process"], "process"),
+        (["--sandbox", "none"], "none"),
+    ],
+)
+def test_less_than_was_asked_for_is_accepted_only_where_that_is_said(options: list[str], required: str) -> None:
+    assert required == parsed(*options).executor.required_sandbox
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("docker-compose.yml", "GRADCLINIC_REQUIRE_SANDBOX: ${GRADCLINIC_REQUIRE_SANDBOX:-cage}"),
+        ("kubernetes/worker.yaml", "{name: GRADCLINIC_REQUIRE_SANDBOX, value: cage}"),
+    ],
+)
+def test_deployments_demand_the_cage(file: str, words: str) -> None:
+    assert words in (Path(__file__).parents[2] / "deploy" / file).read_text()
 
 
 def test_sandbox_levels_are_ordered() -> None:

@@ -30,6 +30,7 @@ from gradclinic_worker.cage.sandbox import SandboxLevel
 from gradclinic_worker.process.main_process import MainProcess, StartRefused
 from gradclinic_worker.settings import (
     AUTO_MEMORY_SHARE,
+    CPU_SLACK_SECONDS,
     ExecutorSettings,
     WorkerSettings,
     available_cpus,
@@ -62,7 +63,7 @@ OPTIONS = (
     ),
     option("--blob-url", URL, "", "fsspec URL (s3://…, file:///…) that holds artifacts; empty: they lie in Redis."),
     option("--device", DEVICE, "auto", "auto, cpu or cuda:N. auto takes the first GPU, if there is one."),
-    option("--threads", COUNT_OR_ZERO, 0, "CPU threads of one run; 0: as many as there are CPUs."),
+    option("--threads", COUNT_OR_ZERO, 0, "CPU threads of one run; 0: as many as it may use CPUs."),
     option("--spare-executors", COUNT, 1, "Processes kept warm for the next job."),
     option("--memory-limit", SIZE_OR_ZERO, "0", "Memory of one run on a CPU; 0: 80 % of the machine's (container's)."),
     option("--device-memory-share", SHARE, 0.9, "Share of a GPU's memory that one run may take."),
@@ -73,7 +74,12 @@ OPTIONS = (
     option("--lease", SECONDS, 10.0, "How long a worker that gives no sign of life keeps its diagnosis."),
     option("--drain", SECONDS_OR_ZERO, 25.0, "How long a running diagnosis may go on after SIGTERM."),
     option("--sandbox", SANDBOX, "cage", "How strongly to confine what runs a model, as far as the kernel allows it."),
-    option("--require-sandbox", SANDBOX, "none", "Refuse to start where the kernel grants less."),
+    option(
+        "--require-sandbox",
+        SANDBOX,
+        None,
+        "Refuse to start where the kernel grants less; by default what --sandbox names.",
+    ),
     option("--allow-operators", OPERATORS, "", "Operators that a model may use beside arithmetic, with commas."),
     option("--deny-operators", OPERATORS, "", "Operators that no model may use: namespaces or NAMESPACE::NAME."),
     option("--metrics-listen", ADDRESS_OR_OFF, "localhost:9465", "Where to serve /metrics; or off."),
@@ -110,15 +116,18 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
     Raises:
         click.UsageError: A value cannot work, or two do not go together.
     """
-    sandbox, required = SandboxLevel(values["sandbox"]), SandboxLevel(values["require_sandbox"])
+    sandbox = SandboxLevel(values["sandbox"])
+    required = SandboxLevel(values["require_sandbox"] or sandbox)
     if sandbox.rank < required.rank:
         raise click.UsageError(f"--require-sandbox {required} is not met by --sandbox {sandbox}")
     device = detected_device() if values["device"] == "auto" else values["device"]
+    threads = values["threads"] or available_cpus()
     executor = ExecutorSettings(
         device="cuda:0" if device == "cuda" else device,
-        threads=values["threads"] or available_cpus(),
+        threads=threads,
         spare_executors=values["spare_executors"],
         memory_limit_bytes=values["memory_limit"] or int(machine_memory_bytes() * AUTO_MEMORY_SHARE),
+        cpu_limit_seconds=values["run_limit"] * threads + CPU_SLACK_SECONDS,
         device_memory_share=values["device_memory_share"],
         sandbox=sandbox,
         required_sandbox=required,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,15 +13,15 @@ from typing import Any, Self
 
 from gradclinic.addresses import Address
 from gradclinic_store.settings import StoreSettings
+from gradclinic_worker import control_group
 from gradclinic_worker.cage.sandbox import SandboxLevel
 
 AUTO_MEMORY_SHARE = 0.8
 """Share of the machine's memory that one executor may take when no limit is given."""
 
-_CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),  # cgroup v2
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroup v1
-)
+
+CPU_SLACK_SECONDS = 10
+"""CPU time that an executor may take beyond its threads' longest run: to start, and to be ended by the clock first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class ExecutorSettings:
     threads: int  # CPU threads of one executor
     spare_executors: int  # ready and waiting, beside those at work
     memory_limit_bytes: int  # of one executor, beyond what it starts with; 0: no limit
+    cpu_limit_seconds: float  # of one executor, all its threads together
     device_memory_share: float  # of a GPU's memory that one executor may take, 0..1
     sandbox: SandboxLevel  # what to try for
     required_sandbox: SandboxLevel  # what is the least
@@ -99,12 +101,13 @@ def detected_device() -> str:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """CPUs that this process may keep busy: those it may run on, or its control groups' quota, rounded up, if less."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = control_group.cpus()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
 def machine_memory_bytes() -> int:
-    """Memory that this process may hope for: the machine's, or its control group's where that is less."""
+    """Memory that this process may hope for: the machine's, or its control groups' where that is less."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [path.read_text(encoding="ascii").strip() for path in _CGROUP_LIMITS if path.exists()]
-    return min([physical, *(int(limit) for limit in limits if limit.isdigit())])
+    return min(physical, control_group.memory_bytes() or physical)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,6 +86,8 @@ def _start(stack: Stack, settings: UpSettings, state: StateDirectory) -> bool:
         "GRADCLINIC_REDIS_URL": store_url(socket_path),
         "GRADCLINIC_BLOB_URL": f"file://{state.artifacts_path}",
     }
+    if settings.listen.is_loopback:  # the models are those of this machine's users
+        environment["GRADCLINIC_REQUIRE_SANDBOX"] = os.environ.get("GRADCLINIC_REQUIRE_SANDBOX", "none")
     api = _api(settings, environment, str(settings.listen))
     ready = stack.start(api, *(_worker(settings, number, environment) for number in range(1, settings.workers + 1)))
     if ready is None:

@@ -38,6 +38,11 @@ def hide_memory() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def show_memory() -> None:
+    """Undo `hide_memory`, without which a process that is not root cannot write into its own files in `/proc`."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent dies, so that none is left behind."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 import os
 import resource
 import signal
@@ -15,7 +16,6 @@ from pathlib import Path
 import gradclinic
 from gradclinic_worker.cage import landlock, own_user, prctl, seccomp
 
-CPU_SLACK_SECONDS = 10
 _CPU_LAST_SECONDS = 5
 """Between SIGXCPU, which says why, and SIGKILL."""
 
@@ -72,11 +72,14 @@ class Limits:
 
     Attributes:
         memory_bytes: Memory beyond what it has when it is confined; 0 for no limit.
+        cpu_seconds: CPU time of all its threads; the kernel then ends it. 0 for no limit. The supervisor's clock comes
+            first; this one holds when the supervisor is stopped.
         cuda: Whether it works on a CUDA device. Its driver reserves far more address space than it uses, so that
             what is counted there is writable memory.
     """
 
     memory_bytes: int
+    cpu_seconds: float
     cuda: bool
 
 
@@ -91,7 +94,11 @@ def require(level: SandboxLevel, granted: Confinement) -> None:
         TooWeak: It is.
     """
     if granted.level.rank < level.rank:
-        raise TooWeak(f"--require-sandbox {level} is not met: executors would be confined at level {granted}")
+        raise TooWeak(
+            f"executors would be confined at level {granted.level}, and --require-sandbox asks for {level}. "
+            f"Missing: {'; '.join(granted.missing)}. To run models with less, and only if you know who sends them, "
+            f"start the worker with --require-sandbox {granted.level}."
+        )
 
 
 class Confining:
@@ -116,7 +123,9 @@ class Confining:
         os.environ.clear()
         sys.dont_write_bytecode = True
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a refused write is an error, not a death
+        prctl.show_memory()
         Path("/proc/self/oom_score_adj").write_text(f"{_OOM_SCORE_FIRST_TO_GO}\n", encoding="utf-8")
+        prctl.hide_memory()  # what it is given to read must not be found by other executors, through /proc
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._own_user = own_user.can_take_own_user(_code_directories())
         if os.geteuid() == 0 and not self._own_user:
@@ -147,7 +156,10 @@ class Confining:
 
     def _give_up_files(self) -> None:
         if not landlock.version():
-            self._missing.append("landlock: this kernel or container does not offer it")
+            self._missing.append(
+                "landlock: this kernel or container does not offer it (Linux 5.13 or later does, "
+                "where /sys/kernel/security/lsm names it)"
+            )
             return
         try:
             landlock.restrict(_readable(cuda=self._limits.cuda))
@@ -161,6 +173,9 @@ class Confining:
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_FSIZE, 0)
         _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES_CUDA if cuda else _MAX_OPEN_FILES)
+        if self._limits.cpu_seconds:
+            last = math.ceil(self._limits.cpu_seconds)
+            _limit(resource.RLIMIT_CPU, last, last + _CPU_LAST_SECONDS)
         pages = [int(field) for field in os.read(self._statm, 200).split()]
         os.close(self._statm)
         if not self._limits.memory_bytes:
@@ -186,18 +201,6 @@ class Confining:
 def prepare() -> None:
     """Do before the fork what the first step would do in every executor."""
     own_user.can_take_own_user(_code_directories())
-
-
-def limit_cpu_time(level: SandboxLevel, seconds: float) -> None:
-    """Let this process use at most so much more CPU time; the kernel then ends it with SIGXCPU.
-
-    The supervisor's clock comes first; this one holds when the supervisor is stopped.
-    """
-    if level is SandboxLevel.NONE:
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    last = int(usage.ru_utime + usage.ru_stime + seconds) + CPU_SLACK_SECONDS
-    _limit(resource.RLIMIT_CPU, last, last + _CPU_LAST_SECONDS)
 
 
 def close_all_but(kept: set[int]) -> None:

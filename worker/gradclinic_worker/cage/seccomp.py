@@ -111,14 +111,17 @@ def rules(*, own_pid: int, cuda: bool) -> list[Rule]:
 def _conditional(own_pid: int, *, cuda: bool) -> list[Rule]:
     calls = seccomp_calls.CONDITIONAL
     unwanted = _MAKING if cuda else _WRITING
-    denied, to_self = refuse(errno.EACCES), Test(0, _ALL_BITS, own_pid)
+    denied, to_self, me = refuse(errno.EACCES), Test(0, _ALL_BITS, own_pid), Test(0, _ALL_BITS, 0)
+    no_new_limit = Test(2, _ALL_BITS, 0, upper=True)
     found = [
         Rule(calls["openat"], (((Test(2, unwanted, 0),), ALLOW),), denied),
         Rule(calls["open"], (((Test(1, unwanted, 0),), ALLOW),), denied),
         Rule(calls["clone"], (((Test(0, _THREAD_ONLY | _NAMESPACES, _THREAD_ONLY),), ALLOW),), KILL),
         Rule(calls["fcntl"], _one_of(1, _HARMLESS_FCNTLS), refuse(errno.EPERM)),
         Rule(calls["prctl"], _one_of(0, _HARMLESS_PRCTLS), refuse(errno.EPERM)),
-        Rule(calls["prlimit64"], (((Test(0, _ALL_BITS, 0),), ALLOW), ((to_self,), ALLOW)), refuse(errno.EPERM)),
+        # To read its limits. One that lowers them would be ended by the kernel's SIGKILL, as if by accident.
+        Rule(calls["prlimit64"], tuple(((who, no_new_limit), ALLOW) for who in (me, to_self)), refuse(errno.EPERM)),
+        Rule(calls["setrlimit"], (), refuse(errno.EPERM)),
         Rule(calls["sendto"], (((Test(4, _ALL_BITS, 0, upper=True),), ALLOW),), KILL),
         Rule(calls["kill"], tuple(((to_self, Test(1, _ALL_BITS, one)), ALLOW) for one in _HARMLESS_SIGNALS), KILL),
         Rule(calls["tgkill"], tuple(((to_self, Test(2, _ALL_BITS, one)), ALLOW) for one in _HARMLESS_SIGNALS), KILL),

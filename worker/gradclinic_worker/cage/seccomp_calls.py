@@ -36,7 +36,7 @@ rt_sigreturn 15 139, rt_sigpending 127 136, rt_sigtimedwait 128 137, rt_sigsuspe
 restart_syscall 219 128, pause 34 -, sched_yield 24 124, sched_getaffinity 204 123, sched_getparam 143 121,
 sched_getscheduler 145 120, sched_get_priority_max 146 125, sched_get_priority_min 147 126, getcpu 309 168,
 getrandom 318 278, clock_gettime 228 113, clock_getres 229 114, clock_nanosleep 230 115, nanosleep 35 101,
-gettimeofday 96 169, time 201 -, times 100 153, getrusage 98 165, getrlimit 97 163, setrlimit 160 164,
+gettimeofday 96 169, time 201 -, times 100 153, getrusage 98 165, getrlimit 97 163,
 sysinfo 99 179, uname 63 160, getpid 39 172, gettid 186 178, getppid 110 173, getpgid 121 155, getpgrp 111 -,
 getsid 124 156, getuid 102 174, geteuid 107 175, getgid 104 176, getegid 108 177, getresuid 118 148,
 getresgid 120 150, getgroups 115 158, getpriority 140 141, capget 125 90, poll 7 -, ppoll 271 73, select 23 -,
@@ -54,7 +54,7 @@ mlock2 325 284, ioctl 16 29
 
 CONDITIONAL = _table("""
 openat 257 56, open 2 -, clone 56 220, ioctl 16 29, fcntl 72 25, prctl 157 167, prlimit64 302 261, sendto 44 206,
-kill 62 129, tgkill 234 131, socket 41 198
+kill 62 129, tgkill 234 131, socket 41 198, setrlimit 160 164
 """)
 """Allowed with some arguments only; see `seccomp.py`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,6 @@ from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_engine.errors import AnalysisError
 from gradclinic_engine.observe import randomness
 from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
-from gradclinic_worker.cage import sandbox
 from gradclinic_worker.process import pipe, rehearsal
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gradclinic_worker.settings import ExecutorSettings
 
 # As torch's allocators of mapped files word it.
-_REFUSED_FILE_MARK = "Permission denied (13)"
+_REFUSED_FILE = re.compile(r"unable to open file <.*> in [\w-]+ mode: Permission denied \(13\)", re.DOTALL)
 _MAX_TRACE_CHARACTERS = 20_000
 
 _log = logging.getLogger(__name__)
@@ -75,14 +75,13 @@ def device_title(device: torch.device) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
 
 
-def run_one_job(job_pipe: socket.socket, analyse: Analyse, device: torch.device, settings: ExecutorSettings) -> None:
+def run_one_job(job_pipe: socket.socket, analyse: Analyse, device: torch.device) -> None:
     """Wait for one request, run it, answer. Returns without an answer where nobody asks or listens."""
     try:
         content, descriptors = pipe.receive(job_pipe)
         request = executor_pb2.ExecutorRequest.FromString(content)
     except (pipe.PipeClosed, DecodeError):
         return
-    sandbox.limit_cpu_time(settings.sandbox, request.spec.timeout.ToSeconds() * settings.threads)
     reply = _answer(request, descriptors, analyse, device, job_pipe)
     try:
         pipe.send(job_pipe, reply.SerializeToString())
@@ -110,19 +109,19 @@ def _answer(
     try:
         return executor_pb2.ExecutorReply(result=analyse(request.spec, files, device=device, entered=entered))
     except AnalysisError as error:
-        return executor_pb2.ExecutorReply(failure=_seen_by_cage(_given_up(error)))
+        return executor_pb2.ExecutorReply(failure=_seen_by_cage(error))
     except Exception as error:  # noqa: BLE001 - the job boundary: whatever escapes becomes an answer
         return executor_pb2.ExecutorReply(failure=_failure(error))
 
 
-def _given_up(error: AnalysisError) -> diagnosis_pb2.Failure:
+def _seen_by_cage(error: AnalysisError) -> diagnosis_pb2.Failure:
+    """The failure; a file that the cage kept shut is called what it is, an operator that is not allowed.
+
+    What the model raises itself comes as a `torch.jit.Error`, and is its own business, whatever it says.
+    """
     reason = diagnosis_pb2.FailureReason.Value(f"FAILURE_REASON_{error.reason}")
-    return diagnosis_pb2.Failure(reason=reason, message=error.message, field=error.field, trace=error.trace)
-
-
-def _seen_by_cage(failure: diagnosis_pb2.Failure) -> diagnosis_pb2.Failure:
-    """Call a file that the cage kept shut what it is: an operator that is not allowed."""
-    if _REFUSED_FILE_MARK in failure.message:
+    failure = diagnosis_pb2.Failure(reason=reason, message=error.message, field=error.field, trace=error.trace)
+    if _REFUSED_FILE.search(failure.message) and not isinstance(error.__cause__, torch.jit.Error):
         failure.reason = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
         failure.message = f"The model tried to open a file, which is not allowed here. {failure.message}"
     return failure

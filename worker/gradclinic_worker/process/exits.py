@@ -12,16 +12,13 @@ from gradclinic.v1 import diagnosis_pb2
 if TYPE_CHECKING:
     from gradclinic_worker.process.lease import ExitNotice
 
+_CANCELS_A_THREAD = 32
+"""The C library's own signal, which has no name; a process in the cage may send it to itself."""
+
 CRASHES = frozenset(
     {
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGBUS,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-        signal.SIGQUIT,
+        *(signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGTRAP, signal.SIGSYS),
+        *(signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, _CANCELS_A_THREAD),
     }
 )
 """Signals that code brings upon itself: the same model would crash again, so it is not retried."""
@@ -37,27 +34,31 @@ class Lost:
     message: str
 
 
-def explain(notice: ExitNotice | None, printed: str, *, kernel_killed: bool) -> diagnosis_pb2.Failure | Lost:
+def explain(
+    notice: ExitNotice | None, printed: str, *, cpu_limit_seconds: float, kernel_killed: bool
+) -> diagnosis_pb2.Failure | Lost:
     """Classify the end of an executor that gave no answer and that we did not kill.
 
     Args:
         notice: How it ended; None when the zygote went away with it.
         printed: The last that it printed; untrusted.
+        cpu_limit_seconds: CPU time at which the kernel ends it: by SIGXCPU, or by SIGKILL if it ignores that.
         kernel_killed: Whether the kernel's out-of-memory killer was at work meanwhile.
     """
     if notice is None:
         return Lost("the zygote went away, and its executors with it")
     if notice.signal is None:
         return _crash(f"ended without an answer (exit code {notice.exit_code})", printed)
-    if notice.signal is signal.SIGXCPU:
+    out_of_time = notice.signal == signal.SIGKILL and notice.cpu_seconds >= cpu_limit_seconds
+    if out_of_time or notice.signal == signal.SIGXCPU:
         return diagnosis_pb2.Failure(
             reason=diagnosis_pb2.FAILURE_REASON_TIMED_OUT, message="The run used more CPU time than it may take."
         )
     if notice.signal in CRASHES:
-        return _crash_by(notice.signal, printed)
-    if notice.signal is signal.SIGKILL and kernel_killed:
+        return _crash_by(notice, printed)
+    if notice.signal == signal.SIGKILL and kernel_killed:
         return _out_of_memory("the kernel's out-of-memory killer ended it", "")
-    return Lost(f"somebody ended the executor with {notice.signal.name}")
+    return Lost(f"somebody ended the executor with {notice.signal_name}")
 
 
 def kernel_kills() -> int:
@@ -66,12 +67,13 @@ def kernel_kills() -> int:
     return int(rest.partition(b"\n")[0]) if found else 0
 
 
-def _crash_by(signum: signal.Signals, printed: str) -> diagnosis_pb2.Failure:
-    if signum is signal.SIGSYS:
+def _crash_by(notice: ExitNotice, printed: str) -> diagnosis_pb2.Failure:
+    if notice.signal == signal.SIGSYS:
         return _forbidden(printed)
     if any(mark in printed for mark in _OUT_OF_MEMORY_MARKS):
-        return _out_of_memory(f"it died from {signum.name} when an allocation was refused", printed)
-    return _crash(f"died from {signum.name} ({signal.strsignal(signum)})", printed)
+        return _out_of_memory(f"it died from {notice.signal_name} when an allocation was refused", printed)
+    words = signal.strsignal(notice.signal) if notice.signal else None
+    return _crash(f"died from {notice.signal_name}{f' ({words})' if words else ''}", printed)
 
 
 def _crash(how: str, printed: str) -> diagnosis_pb2.Failure:

@@ -51,15 +51,24 @@ class ExitNotice:
 
     exit_code: int  # as of os.waitstatus_to_exitcode: negative is a signal
     peak_rss_bytes: int
+    cpu_seconds: float  # of all its threads, as the kernel has counted them
 
     @property
-    def signal(self) -> signal.Signals | None:
-        """The signal that ended it, or None."""
-        return signal.Signals(-self.exit_code) if self.exit_code < 0 else None
+    def signal(self) -> int | None:
+        """Number of the signal that ended it, or None."""
+        return -self.exit_code if self.exit_code < 0 else None
+
+    @property
+    def signal_name(self) -> str:
+        """Name of that signal; `SIG32` where it has none, `none` where there was no signal."""
+        if self.signal is None:
+            return "none"
+        named = self.signal in signal.Signals.__members__.values()
+        return signal.Signals(self.signal).name if named else f"SIG{self.signal}"
 
     def to_bytes(self) -> bytes:
         """As sent."""
-        return json.dumps([self.exit_code, self.peak_rss_bytes]).encode()
+        return json.dumps([self.exit_code, self.peak_rss_bytes, self.cpu_seconds]).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:

@@ -177,10 +177,9 @@ class MainProcess:
     def _drain(self, queue: Child, selector: selectors.BaseSelector) -> None:
         """Let the queue process end its job, within the bound; a second signal ends it now."""
         _log.info("draining worker=%s seconds=%g", self._settings.worker_id, self._settings.drain_seconds)
-        signals_before = self._stop_signals
         queue.send_signal(signal.SIGTERM)
         self._await(
-            lambda: queue.exit_code() is not None or self._stop_signals > signals_before,
+            lambda: queue.exit_code() is not None or self._stop_signals > 1,
             selector,
             self._settings.drain_seconds + STOP_GRACE_SECONDS,
         )

@@ -114,7 +114,8 @@ class Supervisor:
         with contextlib.suppress(pipe.PipeClosed):  # it has died; the watch finds out how
             pipe.send(held.pipe, message.SerializeToString(), tuple(attachments.values()))
         held.pipe.settimeout(0.0)
-        limits = Limits(self._deadline, self._run_seconds, (heartbeat.fileno(), self._drain))
+        cpu_seconds = self._settings.executor.cpu_limit_seconds
+        limits = Limits(self._deadline, self._run_seconds, cpu_seconds, (heartbeat.fileno(), self._drain))
         watch = Watch(held, limits, lambda stage, progress: self._enter(heartbeat, stage, progress))
         ending = watch.until_the_end()
         if watch.violated:

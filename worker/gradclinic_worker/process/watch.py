@@ -39,11 +39,13 @@ class Limits:
     Attributes:
         deadline: Monotonic time, in seconds, at which the executor is killed.
         run_seconds: The limit behind the deadline, for the message.
+        cpu_seconds: The kernel's limit of the executor's CPU time.
         interrupts: Descriptors; when one becomes readable the executor is killed.
     """
 
     deadline: float
     run_seconds: float
+    cpu_seconds: float
     interrupts: tuple[int, ...]
 
 
@@ -148,8 +150,10 @@ class Watch:
             self._hear_stderr()
         if self._answer is None:
             killed = exits.kernel_kills() > self._kernel_kills
-            self.violated = "seccomp" if notice and notice.signal is signal.SIGSYS else ""
-            self._answer = exits.explain(notice, self.printed, kernel_killed=killed)
+            self.violated = "seccomp" if notice and notice.signal == signal.SIGSYS else ""
+            self._answer = exits.explain(
+                notice, self.printed, cpu_limit_seconds=self._limits.cpu_seconds, kernel_killed=killed
+            )
 
     def _still_in(self, source: object) -> bool:
         """Whether there is something to read, or the end to be seen, in a source that is still registered."""

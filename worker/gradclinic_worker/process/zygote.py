@@ -225,14 +225,15 @@ class Zygote:
             if pid == 0:
                 return
             one = self._executors.pop(pid)
-            notice = ExitNotice(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024)
+            cpu_seconds = usage.ru_utime + usage.ru_stime
+            notice = ExitNotice(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024, cpu_seconds)
             if one.leased_by:
                 self._tell_end(one, one.leased_by, notice)
             else:
                 self._lost_spare(one, notice)
 
     def _tell_end(self, one: _Executor, connection: socket.socket, notice: ExitNotice) -> None:
-        name = notice.signal.name if notice.signal and not one.released else "none"
+        name = "none" if one.released else notice.signal_name
         self._sender.send(reports.ExecutorExited(name, notice.peak_rss_bytes))
         with contextlib.suppress(OSError):
             connection.send(notice.to_bytes())
@@ -273,7 +274,7 @@ def live_as_executor(
     try:
         _become_executor(job_pipe, stderr, zygote_pid)
         try:
-            limits = sandbox.Limits(settings.memory_limit_bytes, cuda=settings.cuda)
+            limits = sandbox.Limits(settings.memory_limit_bytes, settings.cpu_limit_seconds, cuda=settings.cuda)
             confining = sandbox.Confining(settings.sandbox, limits)
             device = executor.initialise_device(settings, analyse)
             title = executor.device_title(device)
@@ -284,7 +285,7 @@ def live_as_executor(
             os._exit(1)
         ready = {"device": title, "sandbox_level": confinement.level.value, "confinement": str(confinement)}
         pipe.send(job_pipe, json.dumps(ready).encode())
-        executor.run_one_job(job_pipe, analyse, device, settings)
+        executor.run_one_job(job_pipe, analyse, device)
     except pipe.PipeClosed:
         os._exit(1)
     except BaseException:  # noqa: BLE001 - a fork must never return into its parent's loop

@@ -20,6 +20,7 @@ def run(analyse: Analyse, settings: ExecutorSettings) -> None:
     """Serve executors that run ``analyse`` until SIGTERM."""
     from gradclinic_worker.process.zygote import Zygote  # noqa: PLC0415 - needs torch; a living parent comes first
 
+    prctl.hide_memory()  # it holds the pipes of executors that wait for a job
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     Path(settings.zygote_socket).unlink(missing_ok=True)  # of a zygote before this one
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
