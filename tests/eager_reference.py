@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +19,7 @@ from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.observe import criterion
 from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import judge
-from gradclinic_engine.torchscript import probe
+from gradclinic_engine.torchscript import archive, probe
 from gradclinic_worker import analysis, report
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Files: TypeAlias = "dict[executor_pb2.Attachment.ValueType, str]"
 CPU = torch.device("cpu")
+LOAD = partial(archive.open_archive, device=CPU)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def eager(request: Request) -> tuple[float, dict[str, float | None]]:
     """The loss, and the RMS of each parameter's gradient (None where there is none), as torch gives them."""
     model = copy.deepcopy(request.model)
     with tempfile.TemporaryDirectory() as scratch:
-        loss_of = criterion.build(analysis.request_of(request.spec(), request.files(Path(scratch))), device=CPU)
+        loss_of = criterion.build(
+            analysis.request_of(request.spec(), request.files(Path(scratch))), device=CPU, load=LOAD
+        )
     torch.manual_seed(request.seed)
     loss = loss_of(model(*copy.deepcopy(request.arguments)))
     if loss.requires_grad:

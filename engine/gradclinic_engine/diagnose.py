@@ -5,20 +5,21 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from gradclinic_engine import rules
-from gradclinic_engine.observe import criterion, feed, further_runs, observe, randomness
+from gradclinic_engine import rules, tensors
+from gradclinic_engine.observe import criterion, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
 from gradclinic_engine.records import Environment
 from gradclinic_engine.request import Stage
 from gradclinic_engine.result import result_of
-from gradclinic_engine.torchscript import archive, program
+from gradclinic_engine.torchscript import archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.records import DiagnosisResult
@@ -96,26 +97,18 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     """
     randomness.seed(request.seed)
     entered(Stage.LOAD, 0.0)
-    module, inlined = archive.load_inlined(request.model, device=device, field="model")
-    inputs = feed.read_tensors(request.inputs, device=device, field="inputs")
-    feed.refuse_empty(inputs, field="inputs")
-    arguments = feed.bind(module, inputs)
-    loss = criterion.build(request, device=device)
+    load = partial(archive.open_archive, device=device)
+    model = load(request.model, "model")
+    inputs = tensors.read_tensors(request.inputs, device=device, field="inputs")
+    tensors.refuse_empty(inputs, field="inputs")
+    arguments = model.bind(inputs)
+    loss = criterion.build(request, device=device, load=load)
     entered(Stage.PREPARE, 0.1)
-    named = list(zip(_argument_names(module, inputs), arguments, strict=True))
-    prepared = program.prepare(module, named, archive_path=request.model, inlined=inlined)
-    subject = Subject(prepared, tuple(arguments), inputs, loss, request.seed)
+    subject = Subject(model.prepare(arguments), tuple(arguments.values()), inputs, loss, request.seed)
     found = observe.observe(subject, entered=entered)
     found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed)))
     sources = further_runs.Sources(
-        model=lambda: archive.load(request.model, device=device, field="model"),
-        inputs=lambda: feed.read_tensors(request.inputs, device=device, field="inputs"),
+        model=lambda: load(request.model, "model"),
+        inputs=lambda: tensors.read_tensors(request.inputs, device=device, field="inputs"),
     )
     return further_runs.extend(found, subject, sources, request.depth)
-
-
-def _argument_names(module: torch.jit.ScriptModule, inputs: Mapping[str, torch.Tensor]) -> list[str]:
-    """Each argument of forward under the name it was sent with."""
-    sent = {name.partition(".")[0] for name in inputs}
-    parameters = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]  # typed as a plain callable
-    return [str(i) if str(i) in sent else parameter.name for i, parameter in enumerate(parameters)]

@@ -66,7 +66,7 @@ def _prepare(saved: Saved, *, repeats: int) -> tuple[float, int]:
     for _ in range(repeats):
         module = torch.jit.load(str(saved.model))
         started = time.process_time()
-        prepared = program.prepare(module, [("0", inputs)], archive_path=str(saved.model))
+        prepared = program.prepare(module, {"0": inputs}, archive_path=str(saved.model))
         fastest, sites = min(fastest, time.process_time() - started), len(prepared.sites)
     return fastest, sites
 

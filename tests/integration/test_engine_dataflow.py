@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Dict, List, Tuple  # noqa: UP035  # TorchScript reads these at run time
 
 import pytest
@@ -15,7 +16,7 @@ from gradclinic_engine.observe import observe
 from gradclinic_engine.observe.criterion import Criterion, build
 from gradclinic_engine.observe.observe_run import Subject
 from gradclinic_engine.request import Request
-from gradclinic_engine.torchscript import probe, program
+from gradclinic_engine.torchscript import archive, probe, program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 def observed(model: nn.Module, path: Path, *arguments: object, output: str = "") -> Measurements:
     torch.jit.save(torch.jit.script(model), path / "model.pt")
     loaded = torch.jit.load(path / "model.pt")
-    named = [(str(i), argument) for i, argument in enumerate(arguments)]
+    named = {str(i): argument for i, argument in enumerate(arguments)}
     prepared = program.prepare(loaded, named, archive_path=str(path / "model.pt"))
-    inputs = {name: argument for name, argument in named if isinstance(argument, torch.Tensor)}
-    criterion = Criterion("functional", "mse_loss", output=output, _apply=lambda read, _: read[0].square().mean())
+    inputs = {name: argument for name, argument in named.items() if isinstance(argument, torch.Tensor)}
+    criterion = Criterion("functional", "mse_loss", output=output, _apply=lambda read, *_: read[0].square().mean())
     return observe.observe(Subject(prepared, arguments, inputs, criterion, 0))
 
 
@@ -335,8 +336,10 @@ def test_a_very_large_graph_is_prepared_and_run(tmp_path: Path) -> None:
     x = torch.randn(3, 4)
     torch.jit.save(torch.jit.trace(Many(), x, check_trace=False), tmp_path / "model.pt")
     loaded = torch.jit.load(tmp_path / "model.pt")
-    prepared = program.prepare(loaded, [("0", x)])
-    criterion = build(Request("", ""), device=torch.device("cpu"))
+    prepared = program.prepare(loaded, {"0": x})
+    criterion = build(
+        Request("", ""), device=torch.device("cpu"), load=partial(archive.open_archive, device=torch.device("cpu"))
+    )
     found = observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
     assert len(found.sites) == 10_001
     assert all(site.gradient is not None and site.reaches_loss for site in found.sites)

@@ -112,8 +112,8 @@ SPELLINGS = {"aten::_convolution": "conv2d"}
 def observed(model: torch.jit.ScriptModule, x: torch.Tensor, path: Path) -> Measurements:
     torch.jit.save(model, path / "model.pt")
     loaded = torch.jit.load(path / "model.pt")
-    prepared = program.prepare(loaded, [("0", x)])
-    criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().sum())
+    prepared = program.prepare(loaded, {"0": x})
+    criterion = Criterion("functional", "mse_loss", _apply=lambda read, *_: read[0].square().sum())
     return observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
 
 
@@ -204,8 +204,8 @@ def test_an_observed_run_leaves_no_gradient_and_no_hook_behind(tmp_path: Path) -
     model, x = Mlp(), torch.randn(3, 6)
     torch.jit.save(torch.jit.script(model), tmp_path / "model.pt")
     loaded = torch.jit.load(tmp_path / "model.pt")
-    prepared = program.prepare(loaded, [("0", x)])
-    criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().sum())
+    prepared = program.prepare(loaded, {"0": x})
+    criterion = Criterion("functional", "mse_loss", _apply=lambda read, *_: read[0].square().sum())
     subject = Subject(prepared, (x,), {"0": x}, criterion, 0)
     assert observe.observe(subject) == observe.observe(subject)
     for parameter in loaded.parameters():

@@ -76,8 +76,8 @@ def subject(path: Path) -> Subject:
     torch.jit.save(torch.jit.script(Model()), path / "model.pt")
     loaded = torch.jit.load(path / "model.pt")
     x = torch.randn(8, 3, 8, 8)
-    prepared = program.prepare(loaded, [("0", x)], archive_path=str(path / "model.pt"))
-    criterion = Criterion("functional", "mse_loss", _apply=lambda read, _: read[0].square().mean())
+    prepared = program.prepare(loaded, {"0": x}, archive_path=str(path / "model.pt"))
+    criterion = Criterion("functional", "mse_loss", _apply=lambda read, *_: read[0].square().mean())
     return Subject(prepared, (x,), {"0": x}, criterion, 0)
 
 

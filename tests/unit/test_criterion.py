@@ -1,5 +1,6 @@
 """The loss of a request, called with the output of a model."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from safetensors.torch import save_file
 from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.observe import criterion
 from gradclinic_engine.request import LossRequest, Request
+from gradclinic_engine.torchscript import archive
 
 CPU = torch.device("cpu")
+LOAD = partial(archive.open_archive, device=CPU)
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], requires_grad=True)
 CLASSES = torch.tensor([0, 2])
 
@@ -26,7 +29,7 @@ def functional(
     save_file(target, folder / "target")
     loss = LossRequest("functional", name, options)
     request = Request("", "", str(folder / "target"), loss, output)
-    return criterion.build(request, device=CPU)
+    return criterion.build(request, device=CPU, load=LOAD)
 
 
 def failure(loss: criterion.Criterion, output: object) -> str:
@@ -70,7 +73,7 @@ def test_a_target_of_another_loss_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_scalar_is_refused() -> None:
-    model = criterion.build(Request("", "", loss=LossRequest("model")), device=CPU)
+    model = criterion.build(Request("", "", loss=LossRequest("model")), device=CPU, load=LOAD)
     assert "shape [2, 3]; a loss must be a scalar" in failure(model, LOGITS)
     assert model(LOGITS.sum()[None]).shape == ()
 
@@ -79,15 +82,15 @@ def test_a_loss_module_gets_output_and_target(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(Halved()), str(tmp_path / "loss.pt"))
     save_file({"target": torch.ones(2, 3)}, tmp_path / "target")
     wanted = LossRequest("module", module=str(tmp_path / "loss.pt"))
-    loss = criterion.build(Request("", "", str(tmp_path / "target"), wanted), device=CPU)
+    loss = criterion.build(Request("", "", str(tmp_path / "target"), wanted), device=CPU, load=LOAD)
     assert torch.equal(loss(LOGITS), torch.nn.functional.mse_loss(LOGITS, torch.ones(2, 3)) / 2)
 
 
 def test_the_random_projection_is_the_same_every_time_and_has_a_gradient_behind_softmax() -> None:
     torch.manual_seed(1)
-    first = criterion.build(Request("", ""), device=CPU)(LOGITS.softmax(-1))
+    first = criterion.build(Request("", ""), device=CPU, load=LOAD)(LOGITS.softmax(-1))
     torch.manual_seed(2)
-    second = criterion.build(Request("", ""), device=CPU)(LOGITS.softmax(-1))
+    second = criterion.build(Request("", ""), device=CPU, load=LOAD)(LOGITS.softmax(-1))
     assert torch.equal(first, second)
     (gradient,) = torch.autograd.grad(first, LOGITS)
     assert gradient.abs().max() > 1e-3

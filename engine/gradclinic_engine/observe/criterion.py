@@ -6,26 +6,30 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from gradclinic_engine import tensors
 from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
 from gradclinic_engine.losses import FUNCTIONAL_LOSSES
-from gradclinic_engine.observe import feed
 from gradclinic_engine.observe.loss_calls import LossCall
 from gradclinic_engine.observe.loss_program import LossProgram
 from gradclinic_engine.request import LossRequest
-from gradclinic_engine.torchscript import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gradclinic_engine.front_end import Load
     from gradclinic_engine.losses import FunctionalLossSignature
+    from gradclinic_engine.observe.observe_recorder import Recorder
     from gradclinic_engine.request import Request
+
+    Apply: TypeAlias = Callable[[list[torch.Tensor], object, Recorder | None], torch.Tensor]
 
 # The projection must be the same at every run, whatever seed the request has.
 PROJECTION_SEED = 0x67726164
+FUNCTIONS_RAISE = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Criterion:
     output: str = ""
     tensor_options: Mapping[str, torch.Tensor] = field(default_factory=dict)
     program: LossProgram | None = None
-    _apply: Callable[[list[torch.Tensor], object], torch.Tensor] = field(default=lambda read, _: read[0], repr=False)
+    _apply: Apply = field(default=lambda read, _output, _recorder: read[0], repr=False)
 
     def read(self, output: object) -> list[torch.Tensor]:
         """The tensors of forward's ``output`` that the loss reads.
@@ -69,19 +73,24 @@ class Criterion:
         options = {**self.options, **dict.fromkeys(self.tensor_options, "tensor")}
         return LossCall(self.name, -1, options, read[0].detach(), self.targets, self.tensor_options.get("weight"))
 
-    def __call__(self, output: object) -> torch.Tensor:
+    def __call__(self, output: object, recorder: Recorder | None = None) -> torch.Tensor:
         """The scalar loss, shape ``[]``.
+
+        Args:
+            output: What forward returned.
+            recorder: What observed the model; a loss module is observed like it.
 
         Raises:
             AnalysisError: LOSS_ERROR when the loss raises (then it is a RaisedError) or gives no scalar.
         """
         read = self.read(output)
+        raises = self.program.raises if self.program else FUNCTIONS_RAISE
         try:
             with warnings.catch_warnings():
                 # torch warns of broadcasting and the like; a diagnosis tells such things as findings.
                 warnings.simplefilter("ignore")
-                loss = self._apply(read, output)
-        except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+                loss = self._apply(read, output, recorder)
+        except raises as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
             lines = str(error).strip().splitlines() or [""]
@@ -103,34 +112,35 @@ class Criterion:
         }.get(self.kind, "The random projection")
 
     def _met(self, read: list[torch.Tensor]) -> str:
-        outputs = feed.describe({f"output {i}" if len(read) > 1 else "output": each for i, each in enumerate(read)})
-        return f"It got {outputs}" + (f" and target {feed.describe(self.targets)}." if self.targets else ".")
+        outputs = tensors.describe({f"output {i}" if len(read) > 1 else "output": each for i, each in enumerate(read)})
+        return f"It got {outputs}" + (f" and target {tensors.describe(self.targets)}." if self.targets else ".")
 
 
 def build(
     request: Request,
     *,
     device: torch.device,
+    load: Load,
 ) -> Criterion:
     """Makes the loss that a request asks for.
 
     Args:
         request: The request.
-        device: Where targets and a loss module go.
+        device: Where targets go.
+        load: Loads a loss module.
 
     Raises:
         AnalysisError: When a target or an option does not fit the loss, or the loss module cannot be loaded.
     """
     targets: dict[str, torch.Tensor] = {}
     if request.target is not None:
-        targets = feed.read_tensors(request.target, device=device, field="target")
-        feed.refuse_empty(targets, field="target")
+        targets = tensors.read_tensors(request.target, device=device, field="target")
+        tensors.refuse_empty(targets, field="target")
     match request.loss:
         case LossRequest(kind="functional"):
             return _functional(request, targets, device)
         case LossRequest(kind="module", module=str(path)):
-            module = archive.load(path, device=device, field="loss")
-            return _module(LossProgram(module, path), targets, request.output)
+            return _module(LossProgram(load(path, "loss")), targets, request.output)
         case LossRequest(kind="model"):
             return Criterion("model", targets=targets, output=request.output)
         case _:
@@ -150,11 +160,11 @@ def _functional(request: Request, targets: dict[str, torch.Tensor], device: torc
         raise _loss_error(f"{error}.") from error
     tensor_options: dict[str, torch.Tensor] = {}
     if request.loss.tensors is not None:
-        tensor_options = feed.read_tensors(request.loss.tensors, device=device, field="loss_options")
+        tensor_options = tensors.read_tensors(request.loss.tensors, device=device, field="loss_options")
         for problem in filter(None, map(signature.tensor_option_problem, tensor_options)):
             raise _loss_error(f"{problem}.")
 
-    def apply(read: list[torch.Tensor], _: object) -> torch.Tensor:
+    def apply(read: list[torch.Tensor], _output: object, _recorder: Recorder | None) -> torch.Tensor:
         return _call(signature, read[0], targets, {**options, **tensor_options})
 
     return Criterion("functional", name, dict(options), targets, request.output, tensor_options, _apply=apply)
@@ -174,16 +184,16 @@ def _call(
 def _module(module: LossProgram, targets: dict[str, torch.Tensor], selected: str) -> Criterion:
     target: object = targets.get("target") if set(targets) <= {"target"} else targets
 
-    def apply(read: list[torch.Tensor], output: object) -> torch.Tensor:
+    def apply(read: list[torch.Tensor], output: object, recorder: Recorder | None) -> torch.Tensor:
         first = read[0] if selected or len(read) == 1 else output
         arguments = [first] if target is None else [first, target]
-        loss: torch.Tensor = module(*arguments)  # type: ignore[assignment]  # what it gives is checked where it is called
+        loss: torch.Tensor = module(*arguments, recorder=recorder)  # type: ignore[assignment]  # what it gives is checked where it is called
         return loss
 
     return Criterion("module", targets=targets, output=selected, program=module, _apply=apply)
 
 
-def _project(read: list[torch.Tensor], _: object) -> torch.Tensor:
+def _project(read: list[torch.Tensor], _output: object, _recorder: Recorder | None) -> torch.Tensor:
     """Sum over the outputs of <output, R> / sqrt(elements), R standard normal and fixed."""
     total = torch.zeros((), device=read[0].device, dtype=torch.float32)
     for tensor in read:
@@ -235,7 +245,7 @@ def _select(named: list[tuple[str, torch.Tensor]], wanted: str) -> torch.Tensor:
 
 
 def _listed(named: list[tuple[str, torch.Tensor]]) -> str:
-    return feed.describe({name or "output": tensor for name, tensor in named})
+    return tensors.describe({name or "output": tensor for name, tensor in named})
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -5,26 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
-
     from gradclinic_engine.measurements import Measurements, Statistics
     from gradclinic_engine.observe.observe_run import Subject
 
-# The optimising executor either leaves the derivative of these to autograd, or has the same formula for it as autograd:
-# with finite numbers the two differ by the order of sums and products, which is rounding. (With an infinite gradient
-# already `relu` differs: autograd drops what it switches off, the executor multiplies it by zero.)
-ALIKE = frozenset(
-    {
-        *("prim::Constant", "prim::GetAttr", "prim::ListConstruct", "prim::TupleConstruct"),
-        *("gradclinic::probe", "gradclinic::probe_optional", "gradclinic::probe_list", "gradclinic::visit"),
-        *("aten::linear", "aten::addmm", "aten::matmul", "aten::mm", "aten::t", "aten::relu", "aten::tanh"),
-        *("aten::sigmoid", "aten::add", "aten::sub", "aten::mul", "aten::neg", "aten::view", "aten::reshape"),
-        *("aten::flatten", "aten::transpose", "aten::permute", "aten::unsqueeze", "aten::squeeze", "aten::contiguous"),
-        *("aten::_convolution", "aten::conv1d", "aten::conv2d", "aten::conv3d"),
-    }
-)
 EXACT_TYPES = frozenset({"float32", "float64", "int64", "int32", "bool"})
 # Products of two such numbers, and sums of them over the largest tensors, are far from overflowing in float32.
 LARGEST = 1e12
@@ -39,7 +22,7 @@ def cannot_differ(measurements: Measurements, subject: Subject) -> bool:
     """
     if measurements.loss.kind not in {"functional", "random_projection"}:  # others are TorchScript themselves
         return False
-    if not all(kind in ALIKE for kind in _kinds(subject.program.graph)):
+    if not subject.program.facts.executors_agree:
         return False
     if any(tensor.device.type != "cpu" for tensor in subject.inputs.values()):  # elsewhere it writes kernels of its own
         return False
@@ -54,18 +37,6 @@ def cannot_differ(measurements: Measurements, subject: Subject) -> bool:
     return (
         types <= EXACT_TYPES and abs(measurements.loss.value) < LARGEST and all(_is_tame(numbers) for numbers in seen)
     )
-
-
-def _kinds(block: torch.Graph | torch.Block) -> Iterator[str]:
-    """The kinds of all operations that may run, those in branches included; a loop counts as one operation."""
-    for node in block.nodes():
-        if node.kind() != "prim::If":
-            yield node.kind()
-            continue
-        taken, other = node.blocks()
-        always: object = node.inputsAt(0).toIValue()  # None where it is no constant
-        for branch in (taken,) if always is True else (other,) if always is False else (taken, other):
-            yield from _kinds(branch)
 
 
 def _is_tame(numbers: Statistics | None) -> bool:

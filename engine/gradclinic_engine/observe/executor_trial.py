@@ -10,11 +10,12 @@ import torch
 
 from gradclinic_engine.errors import AnalysisError
 from gradclinic_engine.measurements import ExecutorDifference, GradientStatus
-from gradclinic_engine.observe import executor_alike, feed, randomness, statistics
+from gradclinic_engine.observe import executor_alike, randomness, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gradclinic_engine.front_end import Loaded
     from gradclinic_engine.measurements import Measurements, Parameter
     from gradclinic_engine.observe.observe_run import Subject
 
@@ -27,7 +28,7 @@ ROUNDING = 1e-5
 def differences(
     measurements: Measurements,
     subject: Subject,
-    load: Callable[[], torch.jit.ScriptModule],
+    load: Callable[[], Loaded],
     read_inputs: Callable[[], Mapping[str, torch.Tensor]],
 ) -> tuple[tuple[ExecutorDifference, ...], str]:
     """Parameters whose gradient is NaN or zero (or missing) with one of the executors only.
@@ -39,9 +40,10 @@ def differences(
         return (), ""
     if measurements.loss.backward_error or executor_alike.cannot_differ(measurements, subject):
         return (), ""
+    raises: tuple[type[Exception], ...] = (*subject.program.raises, AnalysisError)
     try:
         gradients = optimised_gradients(subject, load(), read_inputs)
-    except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, AnalysisError) as error:
+    except raises as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return (), f"The model raised there: {first}"
     is_random = bool(randomness.random_operations(measurements))
@@ -65,23 +67,23 @@ def _differ(parameter: Parameter, status: GradientStatus, rms: float, usual: flo
 
 
 def optimised_gradients(
-    subject: Subject, module: torch.jit.ScriptModule, read_inputs: Callable[[], Mapping[str, torch.Tensor]]
+    subject: Subject, module: Loaded, read_inputs: Callable[[], Mapping[str, torch.Tensor]]
 ) -> dict[str, tuple[GradientStatus, float]]:
     """Status and RMS of each parameter's gradient."""
-    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers.values()]
     for _ in range(RUNS):
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        for parameter in module.parameters():
+        for parameter in module.parameters.values():
             parameter.grad = None
         randomness.seed(subject.seed)
-        loss = subject.criterion(module(*feed.bind(module, read_inputs())))
+        loss = subject.criterion(module(*module.bind(read_inputs()).values()))
         if not loss.requires_grad:
             return {}
         loss.backward()
     found = {}
-    for name, parameter in module.named_parameters():
+    for name, parameter in module.parameters.items():
         if parameter.grad is not None:
             found[name] = _status(parameter.grad)
             parameter.grad = None

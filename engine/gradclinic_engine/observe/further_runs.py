@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from gradclinic_engine.front_end import Loaded
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.observe.observe_run import Subject
 
@@ -28,7 +29,7 @@ class Sources:
         inputs: Reads the inputs afresh, by name.
     """
 
-    model: Callable[[], torch.jit.ScriptModule]
+    model: Callable[[], Loaded]
     inputs: Callable[[], dict[str, torch.Tensor]]
 
 

@@ -13,8 +13,8 @@ from gradclinic_engine.reading.conditioning import steep_ops
 from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
+    from gradclinic_engine.front_end import AttentionCall
     from gradclinic_engine.measurements import Measurements
-    from gradclinic_engine.torchscript.probe import AttentionCall
 
 MAX_SITES = 8
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from gradclinic_engine.observe.observe_recorder import Recorder
-from gradclinic_engine.torchscript import probe, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gradclinic_engine.front_end import Loaded, Program
     from gradclinic_engine.measurements import Measurements, Site
 
 # Names of the loss module's arguments in its program.
@@ -27,24 +25,20 @@ class LossProgram:
         recorder: What the latest observed call showed.
     """
 
-    def __init__(self, module: torch.jit.ScriptModule, archive_path: str) -> None:
-        self.program: program.Program | None = None
+    def __init__(self, module: Loaded) -> None:
+        self.program: Program | None = None
         self.recorder: Recorder | None = None
+        self.raises = module.raises
         self._module = module
-        self._path = archive_path
 
-    def __call__(self, *arguments: object) -> object:
-        """The loss of an output, or of an output and a target; observed when the model is."""
-        listener = probe.listener()
-        if not isinstance(listener, Recorder) or len(arguments) > 2:  # noqa: PLR2004  # output and target
+    def __call__(self, *arguments: object, recorder: Recorder | None = None) -> object:
+        """The loss of an output, or of an output and a target; observed where ``recorder`` observed the model."""
+        if recorder is None or len(arguments) > 2:  # noqa: PLR2004  # output and target
             return self._module(*arguments)
         if self.program is None:
-            named = list(zip((OUTPUT, TARGET), arguments, strict=False))
-            self.program = program.prepare(self._module, named, archive_path=self._path)
-        self.recorder = Recorder(self.program, (), is_immediate=listener.is_immediate)
-        run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
-        with probe.lent_to(self.recorder):
-            return run(self.program.graph, (self._module._c, *arguments))  # noqa: SLF001
+            self.program = self._module.prepare(dict(zip((OUTPUT, TARGET), arguments, strict=False)))
+        self.recorder = Recorder(self.program, (), is_immediate=recorder.is_immediate)
+        return self.program.run(arguments, self.recorder)
 
 
 def behind(measurements: Measurements, sites: Iterable[Site], results: Iterable[int]) -> Measurements:

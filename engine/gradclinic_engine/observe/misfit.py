@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from gradclinic_engine import tensors
 from gradclinic_engine.errors import AnalysisError, FailureReason
-from gradclinic_engine.observe import feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ def forward_error(
         inputs: What forward got, by name.
         parameters: Of the model.
     """
-    message = f"The model raised: {said.rstrip('.')}. It got {feed.describe(inputs)}."
+    message = f"The model raised: {said.rstrip('.')}. It got {tensors.describe(inputs)}."
     if _OF_DTYPE.search(said):
         expected = sorted({_dtype(each) for each in parameters if each.is_floating_point()})
         others = [name for name, tensor in inputs.items() if _dtype(tensor) not in expected]

@@ -13,8 +13,8 @@ from gradclinic_engine.reading.normalization import BATCH_NORMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gradclinic_engine.graph.sites import StaticSite
     from gradclinic_engine.measurements import Measurements, Site
-    from gradclinic_engine.torchscript.program import ProgramSite
 
 # With fewer values per channel their deviation says nothing.
 FEWEST_VALUES = 8
@@ -22,7 +22,7 @@ FEWEST_VALUES = 8
 SMALLEST_SCALE = 1e-4
 
 
-def is_frozen(site: ProgramSite) -> bool:
+def is_frozen(site: StaticSite) -> bool:
     """Whether it is a batch normalisation that uses running statistics."""
     return site.op in BATCH_NORMS and site.constants.get("training", site.constants.get("train")) is False
 

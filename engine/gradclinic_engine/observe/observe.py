@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
+from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.observe import (
     gradient_peaks,
     input_variation,
@@ -25,12 +26,11 @@ from gradclinic_engine.observe.statistics import Gauge
 from gradclinic_engine.reading import raised_errors
 from gradclinic_engine.reading.batch_dimension import batch_size_of
 from gradclinic_engine.request import Stage
-from gradclinic_engine.torchscript import probe
-from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gradclinic_engine.front_end import Listener, Program
     from gradclinic_engine.measurements import Measurements, Variation
     from gradclinic_engine.observe.observe_run import Subject
 
@@ -85,8 +85,8 @@ def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
     peaks = gradient_peaks.Peaks(wanted)
     randomness.seed(subject.seed)
     try:
-        with _modes_restored(), probe.listening(peaks):
-            _backward(subject.criterion(_forward(subject)))
+        with _modes_restored():
+            _backward(subject.program, subject.criterion(_forward(subject, peaks)))
     finally:
         for parameter in subject.program.parameters.values():
             parameter.grad = None
@@ -127,7 +127,7 @@ def _run(
             recorder.declare_nonfinite(atom)
     for name, tensor in subject.criterion.targets.items():
         run.targets[name] = _gauge(tensor, is_immediate=is_immediate)
-    with _parameter_gradients(subject, run), _modes_restored(), probe.listening(recorder):
+    with _parameter_gradients(subject, run), _modes_restored():
         entered(Stage.FORWARD, 0.2)
         try:
             loss = _loss(subject, run)
@@ -137,72 +137,53 @@ def _run(
         run.loss, run.loss_requires_grad = float(loss.detach().item()), loss.requires_grad
         entered(Stage.BACKWARD, 0.5)
         if loss.requires_grad:
-            run.backward_error = _backward(loss)
+            run.backward_error = _backward(subject.program, loss)
     return run
 
 
 def _loss(subject: Subject, run: Run) -> torch.Tensor:
     """Forward and the loss, shape ``[]``."""
-    output = _forward(subject)
+    output = _forward(subject, run.recorder)
     read = subject.criterion.read(output)
-    run.outputs = observe_table.sites_of(subject.program, output, read)
+    run.outputs = subject.program.origins(output, read)
     run.call = subject.criterion.call(read)
-    loss = subject.criterion(output)
+    loss = subject.criterion(output, run.recorder)
     if run.call is not None:
         run.call.has_returned()
     return loss
 
 
-def _forward(subject: Subject) -> object:
+def _forward(subject: Subject, listener: Listener) -> object:
     program = subject.program
     try:
-        # The plain interpreter: nothing is fused away, each operation is run as it was written.
-        run = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
-        output: object = run(program.graph, (program.module._c, *subject.arguments))  # noqa: SLF001
-    except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+        output = program.run(subject.arguments, listener)
+    except program.raises as error:
         if says_out_of_memory(error):
-            raise out_of_memory(error) from error
-        said, trace = split_trace(str(error))
+            raise _out_of_memory(program, error) from error
+        said, trace = program.said(error)
         failure = misfit.forward_error(said, trace, subject.inputs, program.parameters.values())
         raise RaisedError(failure, said) from error
     return output
 
 
-def _backward(loss: torch.Tensor) -> str:
+def _backward(program: Program, loss: torch.Tensor) -> str:
     """Runs the backward pass; what it raised, or ""."""
     try:
         loss.backward()
-    except (torch.jit.Error, RuntimeError, NotImplementedError) as error:
+    except program.raises as error:
         if says_out_of_memory(error):
-            raise out_of_memory(error) from error
+            raise _out_of_memory(program, error) from error
         return str(error).strip()
     return ""
 
 
-def out_of_memory(error: BaseException) -> AnalysisError:
-    """The failure for that."""
-    message, trace = split_trace(str(error))
+def _out_of_memory(program: Program, error: BaseException) -> AnalysisError:
+    message, trace = program.said(error)
     return AnalysisError(
         FailureReason.OUT_OF_MEMORY,
         f"The run needed more memory than there is: {message} Send fewer samples.",
         trace=trace,
     )
-
-
-def split_trace(text: str) -> tuple[str, str]:
-    """The last line of what TorchScript raised, which is the error itself, and the whole with its trace."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    marker = "Traceback of TorchScript"
-    if not any(marker in line for line in lines):
-        return text.strip(), ""
-    start = max(i for i, line in enumerate(lines) if "<--- HERE" in line or marker in line)
-    said = next((i for i in range(start, len(lines)) if _names_error(lines[i])), len(lines) - 1)
-    return " ".join(line.strip() for line in lines[said:]), text.strip()
-
-
-def _names_error(line: str) -> bool:
-    name, colon, _ = line.partition(":")
-    return bool(colon) and not line.startswith(" ") and name.replace(".", "").replace("_", "").isalnum()
 
 
 @contextmanager
@@ -265,7 +246,7 @@ def _gauge(tensor: torch.Tensor, *, is_immediate: bool) -> Gauge:
 
 def _snapshot(subject: Subject) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
     """Copies of what a run may change: buffers and inputs; None when they are too large to keep."""
-    changing = [*subject.program.module.buffers(), *subject.inputs.values()]
+    changing = [*subject.program.buffers.values(), *subject.inputs.values()]
     if sum(tensor.numel() * tensor.element_size() for tensor in changing) > MAX_RESTORED_BYTES:
         return None
     return [(tensor, tensor.detach().clone()) for tensor in changing]

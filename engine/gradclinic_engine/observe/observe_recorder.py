@@ -22,8 +22,8 @@ from gradclinic_engine.observe.statistics import Gauge
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gradclinic_engine.torchscript.probe import AttentionCall
-    from gradclinic_engine.torchscript.program import Program, ProgramSite
+    from gradclinic_engine.front_end import AttentionCall, Program
+    from gradclinic_engine.graph.sites import StaticSite
 
 # Gradients of single calls are kept for at most this many calls of a site.
 MAX_CALLS_KEPT = 1_000
@@ -179,7 +179,7 @@ class Recorder:
         tally.calls += 1
         self._order += 1
 
-    def _measure(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
+    def _measure(self, value: torch.Tensor, tally: Tally, known: StaticSite) -> None:
         if tally.activation is None:
             tally.activation = Gauge()
         row = self._meter.add(tally.activation, value)
@@ -194,7 +194,7 @@ class Recorder:
             if row[1] and tally.nonfinite_order < 0:
                 self._note_nonfinite(value, tally, known)
 
-    def _note_nonfinite(self, value: torch.Tensor, tally: Tally, known: ProgramSite) -> None:
+    def _note_nonfinite(self, value: torch.Tensor, tally: Tally, known: StaticSite) -> None:
         tally.nonfinite_order = self._order - 1
         tally.operands_finite = self._operands_finite(known)
         found = statistics.first_nonfinite(value)
@@ -202,7 +202,7 @@ class Recorder:
             index, number = found
             tally.culprit = Culprit(index, number, self._operand_values(known, index, value.shape))
 
-    def _operand_values(self, known: ProgramSite, index: tuple[int, ...], shape: torch.Size) -> tuple[float, ...]:
+    def _operand_values(self, known: StaticSite, index: tuple[int, ...], shape: torch.Size) -> tuple[float, ...]:
         """The operands' values at an index of the output, where they have (or broadcast to) its shape."""
         if known.index not in self._kept:
             return ()
@@ -217,7 +217,7 @@ class Recorder:
                 continue
         return tuple(values)
 
-    def _note_units(self, value: torch.Tensor, tally: Tally, known: ProgramSite, margin: float) -> None:
+    def _note_units(self, value: torch.Tensor, tally: Tally, known: StaticSite, margin: float) -> None:
         # One number per sample is one unit.
         value = value.detach().unsqueeze(1) if value.dim() == 1 else value.detach()
         unit_dimension = unit_dimension_of(value.dim(), channels_first=known.channels_first)
@@ -240,7 +240,7 @@ class Recorder:
             start += step
             step *= 2
 
-    def _note_flat(self, value: torch.Tensor, tally: Tally, known: ProgramSite, row: statistics.Row | None) -> None:
+    def _note_flat(self, value: torch.Tensor, tally: Tally, known: StaticSite, row: statistics.Row | None) -> None:
         span = known.span
         if span is None or (row is not None and span.low < row[5] and row[6] < span.high and not row[1]):
             return
@@ -251,7 +251,7 @@ class Recorder:
             else:
                 tally.flat = tally.flat + torch.count_nonzero(outside).double()
 
-    def _hook(self, value: torch.Tensor, site: int, tally: Tally, known: ProgramSite) -> None:
+    def _hook(self, value: torch.Tensor, site: int, tally: Tally, known: StaticSite) -> None:
         if tally.gradient is None:
             tally.gradient = Gauge()
         # What was written into a view goes on as part of the whole.
@@ -275,12 +275,12 @@ class Recorder:
         if tally.calls > 1 and len(tally.gradient_by_call) < MAX_CALLS_KEPT:
             tally.gradient_by_call.append((call, row if row is not None else tally.gradient.rows[-1]))
 
-    def _is_alias(self, storage: int, known: ProgramSite) -> bool:
+    def _is_alias(self, storage: int, known: StaticSite) -> bool:
         return any(
             storage == (self.tallies[atom].storage if atom >= 0 else self._storages.get(atom)) for atom in known.reads
         )
 
-    def _operands_finite(self, known: ProgramSite) -> bool:
+    def _operands_finite(self, known: StaticSite) -> bool:
         return all(
             self.tallies[atom].is_finite if atom >= 0 else atom not in self._sick_sources for atom in known.reads
         )

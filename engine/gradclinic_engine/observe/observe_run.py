@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import torch
 
     from gradclinic_engine.errors import RaisedError
+    from gradclinic_engine.front_end import Program
     from gradclinic_engine.observe.criterion import Criterion
     from gradclinic_engine.observe.loss_calls import LossCall
     from gradclinic_engine.observe.observe_recorder import Recorder
     from gradclinic_engine.observe.statistics import Gauge
-    from gradclinic_engine.torchscript.program import Program
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Subject:
 
     Attributes:
         program: Instrumented.
-        arguments: Of forward, without self.
+        arguments: Of forward.
         inputs: The tensors among them by name.
         criterion: The loss.
         seed: Of every random number generator.

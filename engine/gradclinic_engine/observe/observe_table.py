@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.graph.sites import reaching
 from gradclinic_engine.measurements import (
     Culprit,
     Gate,
@@ -14,7 +15,6 @@ from gradclinic_engine.measurements import (
     Loss,
     LossTerm,
     Measurements,
-    Module,
     Parameter,
     Site,
     SourceLine,
@@ -24,26 +24,23 @@ from gradclinic_engine.measurements import (
 from gradclinic_engine.observe import loss_program, statistics
 from gradclinic_engine.observe.hidden_gates import GATES, kind_of
 from gradclinic_engine.observe.observe_recorder import Tally, call_rms
-from gradclinic_engine.torchscript import program as programs
-from gradclinic_engine.torchscript.dataflow_values import Mapping, Sequence, Value, flow_of, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from gradclinic_engine.front_end import Program
+    from gradclinic_engine.graph.sites import Sources, StaticSite
     from gradclinic_engine.observe.observe_recorder import Recorder
     from gradclinic_engine.observe.observe_run import Run, Subject
     from gradclinic_engine.observe.statistics import Gauge
-    from gradclinic_engine.torchscript.dataflow_values import Sources
-    from gradclinic_engine.torchscript.program import Program, ProgramSite
 
 
 def lasting_tensors(subject: Subject) -> dict[int, torch.Tensor]:
     """Parameters, buffers and inputs by their atom, also those that forward does not read."""
     sources = subject.program.sources
-    module = subject.program.module
     parameters = subject.program.parameters
     found: dict[int, torch.Tensor] = {sources.atom("parameter", name): each for name, each in parameters.items()}
-    found |= {sources.atom("buffer", name): tensor for name, tensor in module.named_buffers()}
+    found |= {sources.atom("buffer", name): tensor for name, tensor in subject.program.buffers.items()}
     return found | {sources.atom("input", name): tensor for name, tensor in subject.inputs.items()}
 
 
@@ -78,45 +75,21 @@ def first_to_fail(run: Run, limit: int) -> frozenset[int]:
     return frozenset(site for _, site in sorted(failed)[:limit])
 
 
-def sites_of(program: Program, output: object, read: Iterable[torch.Tensor]) -> tuple[int, ...]:
-    """The sites that the tensors of an output come from; all of them where the structure is not known."""
-    wanted = {id(tensor) for tensor in read}
-    flows = [flow for result in program.results for flow in _matching(result, output, wanted)]
-    return tuple(sorted({atom for flow in flows for atom in flow if atom >= 0}))
-
-
-def _matching(value: Value, output: object, wanted: set[int]) -> list[frozenset[int]]:
-    """Walks an output and the abstract value of it side by side."""
-    if isinstance(output, torch.Tensor):
-        return [flow_of(value)] if id(output) in wanted else []
-    parts: list[tuple[object, object]] = []
-    if isinstance(output, dict):
-        parts = list(output.items())
-    elif isinstance(output, (tuple, list)):
-        parts = list(enumerate(output))
-    return [
-        flow
-        for key, part in parts
-        for option in settle(value)
-        for flow in _matching(option.at(key) if isinstance(option, (Sequence, Mapping)) else option, part, wanted)
-    ]
-
-
 def measurements(subject: Subject, run: Run) -> Measurements:
     """All that a run measured."""
     settle_gauges(run)
     gauges = _gauges(run)
     summaries = dict(zip(map(id, gauges), statistics.summarise(gauges), strict=True))
     program = subject.program
-    reaching = programs.reaching(program, run.outputs)
+    to_loss = reaching(program.sites, run.outputs)
     sites = tuple(
-        _site(known, run.recorder.tallies, summaries, program.sources, reaches_loss=known.index in reaching)
+        _site(known, run.recorder.tallies, summaries, program.sources, reaches_loss=known.index in to_loss)
         for known in program.sites
     )
     found = Measurements(
         sites=sites,
         parameters=_parameters(subject, run, summaries),
-        buffers=_tensors("buffer", dict(program.module.named_buffers()), subject, run, summaries),
+        buffers=_tensors("buffer", program.buffers, subject, run, summaries),
         inputs=_tensors("input", subject.inputs, subject, run, summaries),
         target=tuple(
             _tensor(name, tensor, summaries[id(run.targets[name])])
@@ -132,7 +105,7 @@ def measurements(subject: Subject, run: Run) -> Measurements:
             error=run.raised.said if run.raised is not None else "",
             backward_error=run.backward_error,
         ),
-        modules=tuple(_modules(program)),
+        modules=program.modules,
         terms=tuple(_terms(subject, run)),
         unobserved=(*program.unobserved, *_unseen(sites, run.recorder.tallies)),
     )
@@ -148,10 +121,9 @@ def _with_loss(subject: Subject, run: Run, found: Measurements) -> Measurements 
     gauges = [each for tally in recorder.tallies for each in (tally.activation, tally.gradient) if each is not None]
     statistics.settle(gauges)
     summaries = dict(zip(map(id, gauges), statistics.summarise(gauges), strict=True))
-    results = sorted({atom for result in program.results for atom in flow_of(result) if atom >= 0})
-    reaching = programs.reaching(program, results)
+    to_loss = reaching(program.sites, program.results)
     sites = [
-        _site(known, recorder.tallies, summaries, program.sources, reaches_loss=known.index in reaching)
+        _site(known, recorder.tallies, summaries, program.sources, reaches_loss=known.index in to_loss)
         for known in program.sites
     ]
     moved = loss_program.mover(found)
@@ -164,7 +136,7 @@ def _with_loss(subject: Subject, run: Run, found: Measurements) -> Measurements 
         )
         for term in _inner_terms(program, recorder, run)
     ]
-    return replace(loss_program.behind(found, sites, results), terms=(*found.terms, *terms))
+    return replace(loss_program.behind(found, sites, program.results), terms=(*found.terms, *terms))
 
 
 def _terms(subject: Subject, run: Run) -> Iterable[LossTerm]:
@@ -190,7 +162,7 @@ def _inner_terms(program: Program, recorder: Recorder, run: Run) -> Iterable[Los
 
 
 def _site(
-    known: ProgramSite, tallies: list[Tally], summaries: dict[int, Statistics], sources: Sources, *, reaches_loss: bool
+    known: StaticSite, tallies: list[Tally], summaries: dict[int, Statistics], sources: Sources, *, reaches_loss: bool
 ) -> Site:
     tally = tallies[known.index]
     activation = summaries.get(id(tally.activation)) if tally.activation is not None else None
@@ -238,7 +210,7 @@ def _site(
     )
 
 
-def _ran_later(known: ProgramSite, tally: Tally, tallies: list[Tally]) -> frozenset[int]:
+def _ran_later(known: StaticSite, tally: Tally, tallies: list[Tally]) -> frozenset[int]:
     """Operands that an operation in a loop reads from the second turn on, where there was only one turn."""
     if tally.calls != 1 or all(atom < known.index for atom in known.operands):
         return frozenset()
@@ -309,7 +281,7 @@ def _status(gradient: Statistics | None, *, requires_grad: bool) -> GradientStat
 
 
 def _tensors(
-    kind: str, named: dict[str, torch.Tensor], subject: Subject, run: Run, summaries: dict[int, Statistics]
+    kind: str, named: Mapping[str, torch.Tensor], subject: Subject, run: Run, summaries: dict[int, Statistics]
 ) -> tuple[Tensor, ...]:
     atom = subject.program.sources.atom
     return tuple(_tensor(name, tensor, summaries[id(run.lasting[atom(kind, name)])]) for name, tensor in named.items())
@@ -319,19 +291,6 @@ def _tensor(name: str, tensor: torch.Tensor, summary: Statistics) -> Tensor:
     found = statistics.first_nonfinite(tensor) if summary.nonfinite_count and not tensor.is_complex() else None
     culprit = Culprit(*found) if found is not None else None
     return Tensor(name, tuple(tensor.shape), _name(tensor.dtype), summary, culprit)
-
-
-def _modules(program: Program) -> Iterable[Module]:
-    owned: dict[str, list[str]] = {}
-    for name in program.parameter_names:
-        owned.setdefault(name.rpartition(".")[0], []).append(name)
-    for path, each in program.module.named_modules():
-        yield Module(
-            path=path,
-            kind=getattr(each, "original_name", type(each).__name__),
-            training=bool(getattr(each, "training", False)),
-            parameters=tuple(owned.get(path, ())),
-        )
 
 
 def _unseen(sites: tuple[Site, ...], tallies: list[Tally]) -> Iterable[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ import torch
 from gradclinic_engine.errors import AnalysisError
 from gradclinic_engine.graph.op_kinds import plain
 from gradclinic_engine.measurements import SampleLeak
-from gradclinic_engine.observe import feed, randomness
-from gradclinic_engine.torchscript import probe, program_nodes
+from gradclinic_engine.observe import randomness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gradclinic_engine.front_end import AttentionCall
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.observe.observe_run import Subject
-    from gradclinic_engine.torchscript.probe import AttentionCall
 
 # The first sample, as in a recurrence over the wrong dimension only later ones change with it.
 CHANGED_SAMPLE = 0
@@ -27,7 +25,6 @@ CHANGED_SAMPLE = 0
 CHANGE_SHARE, OUTPUT_SHARE = 1e-3, 1e-5
 MAX_RESTORED_BYTES = 256 * 2**20
 MAX_CALLS_COMPARED = 64
-TRAINING_ARGUMENT, RUNNING_MEAN_ARGUMENT = 5, 3  # of aten::batch_norm
 PAIR = 2
 
 RESHAPING = frozenset(f"aten::{name}" for name in ("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten"))
@@ -86,24 +83,19 @@ class _Trial:
     def __init__(self, subject: Subject, inputs: Mapping[str, torch.Tensor]) -> None:
         self.subject = subject
         self.inputs = inputs
-        self.graph = _without_batch_statistics(subject.program.graph)
-        buffers = list(subject.program.module.buffers())
+        self.program = subject.program.without_batch_statistics()
+        buffers = list(subject.program.buffers.values())
         if sum(each.numel() * each.element_size() for each in buffers) > MAX_RESTORED_BYTES:
             raise UnclearError("Its buffers are too large.")
         self.buffers = [(buffer, buffer.detach().clone()) for buffer in buffers]
 
     def run(self, inputs: Mapping[str, torch.Tensor], marks: Marks | None = None) -> Outputs:
         """The outputs that the loss reads."""
-        module = self.subject.program.module
-        arguments = feed.bind(module, {name: tensor.clone() for name, tensor in inputs.items()})
+        arguments = self.program.bind({name: tensor.clone() for name, tensor in inputs.items()}).values()
         randomness.seed(self.subject.seed)
         try:
-            with ExitStack() as stack:
-                stack.enter_context(torch.no_grad())
-                if marks is not None:
-                    stack.enter_context(probe.listening(marks))
-                interpret = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
-                output: object = interpret(self.graph, (module._c, *arguments))  # noqa: SLF001
+            with torch.no_grad():
+                output = self.program.run(list(arguments), marks)
                 return [tensor.detach() for tensor in self.subject.criterion.read(output)]
         finally:
             with torch.no_grad():
@@ -124,12 +116,13 @@ def sample_leak(
     if any(site.op.startswith("quantized::") for site in measurements.sites):
         return None, "Quantized operations may take their scale from the whole batch."
     inputs = read_inputs()
+    raises: tuple[type[Exception], ...] = (*subject.program.raises, AnalysisError)
     try:
         _refuse_unsuited(inputs)
         return _leak(measurements, _Trial(subject, inputs)), ""
     except UnclearError as reason:
         return None, str(reason)
-    except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError, AnalysisError) as error:
+    except raises as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[-1]
         return None, f"The model raised when one sample was changed: {first}"
 
@@ -275,14 +268,3 @@ def _has_place(moved: torch.Tensor, size: int) -> bool:
         return False
     by_block, by_step = moved.reshape(size, -1), moved.reshape(-1, size)
     return not bool(by_block[CHANGED_SAMPLE + 1 :].any()) or not bool(by_step[:, CHANGED_SAMPLE + 1 :].any())
-
-
-def _without_batch_statistics(graph: torch.Graph) -> torch.Graph:
-    """A copy in which batch normalisation uses its running statistics, where it has any."""
-    copy = graph.copy()
-    for node in copy.findAllNodes("aten::batch_norm"):  # type: ignore[attr-defined]  # missing in torch's stubs
-        inputs = program_nodes.inputs(node)
-        if str(inputs[RUNNING_MEAN_ARGUMENT].type()) != "NoneType":
-            copy.setInsertPoint(node)
-            node.replaceInput(TRAINING_ARGUMENT, copy.insertConstant(False))  # type: ignore[attr-defined]  # noqa: FBT003  # missing in torch's stubs
-    return copy

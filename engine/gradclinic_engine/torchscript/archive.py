@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import re
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason
+from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.torchscript import (
+    arguments,
     program_inline,
+    raised,
     vetting_code,
     vetting_compiled,
     vetting_entries,
     vetting_policy,
 )
-from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
+from gradclinic_engine.torchscript.program import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradclinic_engine.torchscript.program import TorchScriptProgram
+
 
 PICKLE_MAGIC = b"\x80"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -33,6 +43,43 @@ MAX_PICKLE_BYTES = 256 * 2**20
 HOW_TO_SAVE = "Save it with torch.jit.save(torch.jit.script(model), path), or hand the module to gradclinic.Client."
 
 _BUILT_IN_CLASS = re.compile(rb"__torch__\.torch\.classes\.(\w+)")
+
+
+@dataclass(frozen=True)
+class LoadedArchive:
+    """A module that was loaded from an archive; as `front_end.Loaded`."""
+
+    module: torch.jit.ScriptModule
+    inlined: program_inline.Inlined
+    path: str
+    raises: tuple[type[Exception], ...] = raised.RAISES
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """By name, each once."""
+        return dict(self.module.named_parameters())
+
+    @property
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """By name."""
+        return dict(self.module.named_buffers())
+
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        """The arguments of forward in their order, by the names they were sent with."""
+        return arguments.bind(self.module, tensors)
+
+    def prepare(self, arguments: Mapping[str, object]) -> TorchScriptProgram:
+        """The instrumented program that runs with such arguments."""
+        return prepare(self.module, arguments, archive_path=self.path, inlined=self.inlined)
+
+    def __call__(self, *arguments: object) -> object:
+        """What forward returns, run by TorchScript's default executor."""
+        return self.module(*arguments)
+
+
+def open_archive(path: str, field: str, *, device: torch.device) -> LoadedArchive:
+    """Vets and loads an archive; arguments and errors as of `load_inlined`."""
+    return LoadedArchive(*load_inlined(path, device=device, field=field), path)
 
 
 def load(path: str, *, device: torch.device, field: str) -> torch.jit.ScriptModule:

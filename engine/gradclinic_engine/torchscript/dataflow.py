@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradclinic_engine.graph import ops
+from gradclinic_engine.graph.sites import Sources
 from gradclinic_engine.torchscript import dataflow_containers, dataflow_scalars, program_nodes
 from gradclinic_engine.torchscript.dataflow_attributes import Attributes, assigned_names
 from gradclinic_engine.torchscript.dataflow_containers import Moment, known
@@ -26,7 +27,6 @@ from gradclinic_engine.torchscript.dataflow_values import (
     Module,
     Scalar,
     Sequence,
-    Sources,
     Tensor,
     Value,
     flow_of,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,13 +12,15 @@ from gradclinic_engine.torchscript.dataflow_values import (
     Module,
     Scalar,
     Sequence,
-    Sources,
     Tensor,
     Value,
     any_of,
     settle,
 )
 from gradclinic_engine.torchscript.dataflow_values import Mapping as Entries
+
+if TYPE_CHECKING:
+    from gradclinic_engine.graph.sites import Sources
 
 
 class Attributes:

@@ -316,29 +316,3 @@ def tensors_in(value: Value) -> Iterator[Tensor]:
             yield each
         else:
             waiting.extend(each.parts())
-
-
-@dataclass(slots=True)
-class Sources:
-    """The parameters, buffers and inputs, each with its atom: -1, -2, ..."""
-
-    names: list[tuple[str, str]] = field(default_factory=list)  # kind ("parameter", "buffer", "input") and name
-    _atoms: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def atom(self, kind: str, name: str) -> int:
-        """The atom of a source, a new one at its first mention."""
-        key = (kind, name)
-        if key not in self._atoms:
-            self.names.append(key)
-            self._atoms[key] = -len(self.names)
-        return self._atoms[key]
-
-    def label(self, atom: int) -> str:
-        """`input:NAME`, `parameter:NAME` or `buffer:NAME`."""
-        kind, name = self.names[-atom - 1]
-        return f"{kind}:{name}"
-
-    def pick(self, flow: Iterable[int], kind: str) -> tuple[str, ...]:
-        """Names of the sources of one kind in a flow, in order of first mention."""
-        found = sorted((atom for atom in flow if atom < 0), reverse=True)
-        return tuple(name for known, name in (self.names[-atom - 1] for atom in found) if known == kind)

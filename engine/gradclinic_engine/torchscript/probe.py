@@ -6,13 +6,16 @@ They do nothing unless a recorder listens; a graph with probes stays runnable.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.front_end import AttentionCall
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gradclinic_engine.front_end import Listener
 
 PROBE = "gradclinic::probe"
 PROBE_OPTIONAL = "gradclinic::probe_optional"
@@ -21,39 +24,6 @@ PROBE_OPERANDS = "gradclinic::probe_operands"
 PROBE_ATTENTION = "gradclinic::probe_attention"
 PROBE_GATES = "gradclinic::probe_gates"
 VISIT = "gradclinic::visit"
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionCall:
-    """What a fused attention weighs by; shapes as in `torch.nn.functional.scaled_dot_product_attention`."""
-
-    query: torch.Tensor
-    key: torch.Tensor
-    mask: torch.Tensor | None
-    is_causal: bool
-    scale: float | None
-
-
-class Listener(Protocol):
-    """What gets told at each site."""
-
-    def on_tensor(self, value: torch.Tensor, site: int) -> None:
-        """A site gave a tensor."""
-
-    def on_list(self, values: list[torch.Tensor], site: int) -> None:
-        """A site gave a list of tensors."""
-
-    def on_operands(self, values: list[torch.Tensor], site: int) -> None:
-        """A site that is a loss is about to run on these."""
-
-    def on_attention(self, call: AttentionCall, site: int) -> None:
-        """A site that is a fused attention is about to run on these."""
-
-    def on_gates(self, value: torch.Tensor, state: list[torch.Tensor], weights: list[torch.Tensor], site: int) -> None:
-        """A site that hides gates (LSTM, GRU, GLU) is about to run on these."""
-
-    def on_visit(self, site: int) -> None:
-        """A site ran, and gave no tensor."""
 
 
 class _Line:
@@ -139,22 +109,6 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _Line.listener = None
-
-
-@contextmanager
-def lent_to(other: Listener) -> Iterator[None]:
-    """Somebody else listens inside: another program runs in between."""
-    before = _Line.listener
-    _Line.listener = other
-    try:
-        yield
-    finally:
-        _Line.listener = before
-
-
-def listener() -> Listener | None:
-    """Who listens now."""
-    return _Line.listener
 
 
 def are_on() -> bool:

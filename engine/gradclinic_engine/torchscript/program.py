@@ -3,116 +3,136 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.front_end import Facts
 from gradclinic_engine.graph import ops
 from gradclinic_engine.graph.loss_ops import LOSS_OPS
+from gradclinic_engine.graph.sites import StaticSite
+from gradclinic_engine.measurements import Module
 from gradclinic_engine.torchscript import (
     composites,
     dataflow,
     dataflow_values,
+    executor,
     probe,
     program_autocast,
     program_inline,
     program_lines,
     program_nodes,
     program_numbers,
+    raised,
 )
+from gradclinic_engine.torchscript.arguments import bind
 from gradclinic_engine.torchscript.parameter_names import ParameterNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from gradclinic_engine.measurements import SourceLine
+    from gradclinic_engine.front_end import Listener
+    from gradclinic_engine.graph.sites import Sources
     from gradclinic_engine.torchscript.dataflow import SiteDraft
 
 # How far above an activation one looks for what says where its units are.
 UNIT_SEARCH_STEPS = 6
+TRAINING_ARGUMENT, RUNNING_MEAN_ARGUMENT = 5, 3  # of aten::batch_norm
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramSite:
-    """The static half of a site; fields as in `measurements.Site` where the names agree.
-
-    Attributes:
-        form: `tensor`, `optional`, `list` or `scalar`.
-        output: Which output of its operation this is.
-        is_write: The op writes into its argument.
-        may_alias: The op may hand back memory of an argument.
-        reads: Atoms that it reads: sites and, negative, sources.
-        span: The outputs outside the flat region, for saturating ops.
-        off_margin: For ops that switch units off, as ReLU does: how far below zero such a unit's outputs may lie.
-        acts_as: The operator that this one amounts to together with those before it; "" where it stands for itself.
-        channels_first: Its units are along dimension 1 also in three dimensions.
-        arguments: Atoms that each argument of the op holds, by position; empty for what is no tensor.
-    """
-
-    index: int
-    op: str
-    module: str
-    source: SourceLine | None
-    operands: tuple[int, ...]
-    parameters: tuple[str, ...]
-    buffers: tuple[str, ...]
-    inputs: tuple[str, ...]
-    reached_by: AbstractSet[str]
-    constants: dict[str, object]
-    form: str
-    output: int
-    is_write: bool
-    may_alias: bool
-    reads: tuple[int, ...]
-    span: ops.Span | None
-    off_margin: float | None
-    acts_as: str
-    channels_first: bool
-    arguments: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """An instrumented program.
+class TorchScriptProgram:
+    """An instrumented program, as `front_end.Program`.
 
     Attributes:
         module: The loaded module whose forward it is.
-        parameters: The module's, by name, each once.
-        parameter_names: All names, also further ones of the same parameter, in the order of the modules.
         graph: Inlined, with probes.
-        sites: In program order.
-        sources: Parameters, buffers and inputs by atom.
-        results: What forward returns, as abstract values.
-        unobserved: What could not be looked into, and why.
-        written_inputs: Whether forward writes into its inputs.
+        returned: What forward returns, as abstract values.
         prepare_seconds: How long it took to make this.
     """
 
     module: torch.jit.ScriptModule
+    graph: torch.Graph
+    sites: tuple[StaticSite, ...]
+    sources: Sources
+    returned: tuple[dataflow_values.Value, ...]
     parameters: dict[str, torch.nn.Parameter]
     parameter_names: dict[str, torch.nn.Parameter]
-    graph: torch.Graph
-    sites: tuple[ProgramSite, ...]
-    sources: dataflow_values.Sources
-    results: tuple[dataflow_values.Value, ...]
+    buffers: dict[str, torch.Tensor]
     unobserved: tuple[tuple[str, str], ...]
+    facts: Facts
     prepare_seconds: float
+    raises: tuple[type[Exception], ...] = raised.RAISES
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The sites that what it returns comes from."""
+        flows = [dataflow_values.flow_of(value) for value in self.returned]
+        return tuple(sorted({atom for flow in flows for atom in flow if atom >= 0}))
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """In the order of `named_modules()`."""
+        owned: dict[str, list[str]] = {}
+        for name in self.parameter_names:
+            owned.setdefault(name.rpartition(".")[0], []).append(name)
+        return tuple(
+            Module(
+                path=path,
+                kind=getattr(each, "original_name", type(each).__name__),
+                training=bool(getattr(each, "training", False)),
+                parameters=tuple(owned.get(path, ())),
+            )
+            for path, each in self.module.named_modules()
+        )
+
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+        """The arguments of forward in their order, by the names they were sent with."""
+        return bind(self.module, tensors)
+
+    def run(self, arguments: Sequence[object], listener: Listener | None = None) -> object:
+        """What forward returns, run by the plain interpreter: nothing is fused away."""
+        interpret = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
+        with probe.listening(listener) if listener is not None else nullcontext():
+            output: object = interpret(self.graph, (self.module._c, *arguments))  # noqa: SLF001
+        return output
+
+    def origins(self, output: object, read: Sequence[torch.Tensor]) -> tuple[int, ...]:
+        """The sites that some tensors of an output come from; all of them where the structure is not known."""
+        wanted = {id(tensor) for tensor in read}
+        flows = [flow for value in self.returned for flow in _matching(value, output, wanted)]
+        return tuple(sorted({atom for flow in flows for atom in flow if atom >= 0}))
+
+    def said(self, error: BaseException) -> tuple[str, str]:
+        """The error's own words, and TorchScript's trace or ""."""
+        return raised.split_trace(str(error))
+
+    def without_batch_statistics(self) -> TorchScriptProgram:
+        """A copy in which batch normalisation uses its running statistics, where it has any."""
+        copy = self.graph.copy()
+        for node in copy.findAllNodes("aten::batch_norm"):  # type: ignore[attr-defined]  # missing in torch's stubs
+            inputs = program_nodes.inputs(node)
+            if str(inputs[RUNNING_MEAN_ARGUMENT].type()) != "NoneType":
+                copy.setInsertPoint(node)
+                node.replaceInput(TRAINING_ARGUMENT, copy.insertConstant(False))  # type: ignore[attr-defined]  # noqa: FBT003  # missing in torch's stubs
+        return replace(self, graph=copy)
 
 
 def prepare(
     module: torch.jit.ScriptModule,
-    arguments: Sequence[tuple[str, object]],
+    arguments: Mapping[str, object],
     *,
     archive_path: str = "",
     inlined: program_inline.Inlined | None = None,
-) -> Program:
+) -> TorchScriptProgram:
     """Reads a freshly loaded module's forward and puts a probe behind each site.
 
     Args:
         module: Loaded, and never run.
-        arguments: Name and value of each argument of forward; the values say
+        arguments: The arguments of forward by name, in their order; the values say
             which are None and which are containers, and are not kept.
         archive_path: The file it came from, where source lines are looked up that loading has lost.
         inlined: Its forward, where that is inlined already; it gets the probes.
@@ -122,29 +142,53 @@ def prepare(
     program_autocast.apply(inlined)
     program_numbers.restore(inlined.graph)
     inlined.archive = program_lines.ArchiveLines(archive_path) if archive_path else None
-    walk = dataflow.Walk(inlined, module, arguments)
+    walk = dataflow.Walk(inlined, module, list(arguments.items()))
     walk.run()
     reached_by = _reached_by(walk.sites, walk.sources)
     channels_first = _channels_first(walk.sites)
     sites = tuple(
         _finish(draft, inlined, walk, reached_by[draft.index], channels_first[draft.index]) for draft in walk.sites
     )
+    facts = Facts(has_optimising_executor=True, executors_agree=executor.differentiates_alike(inlined.graph))
     _instrument(inlined.graph, walk.sites)
     names = dict(module.named_parameters(remove_duplicate=False))  # torch takes its time for it
-    return Program(
+    return TorchScriptProgram(
         module=module,
-        parameters=_each_once(names),
-        parameter_names=names,
         graph=inlined.graph,
         sites=sites,
         sources=walk.sources,
-        results=tuple(walk.results),
+        returned=tuple(walk.results),
+        parameters=_each_once(names),
+        parameter_names=names,
+        buffers=dict(module.named_buffers()),
         unobserved=tuple(
             (call, "This call is resolved only when it runs, so its operations were not seen.")
             for call in inlined.opaque
         ),
+        facts=facts,
         prepare_seconds=time.perf_counter() - start,
     )
+
+
+def _matching(value: dataflow_values.Value, output: object, wanted: set[int]) -> list[frozenset[int]]:
+    """Walks an output and the abstract value of it side by side."""
+    if isinstance(output, torch.Tensor):
+        return [dataflow_values.flow_of(value)] if id(output) in wanted else []
+    parts: list[tuple[object, object]] = []
+    if isinstance(output, dict):
+        parts = list(output.items())
+    elif isinstance(output, (tuple, list)):
+        parts = list(enumerate(output))
+    return [
+        flow
+        for key, part in parts
+        for option in dataflow_values.settle(value)
+        for flow in _matching(
+            option.at(key) if isinstance(option, (dataflow_values.Sequence, dataflow_values.Mapping)) else option,
+            part,
+            wanted,
+        )
+    ]
 
 
 def _each_once(names: dict[str, torch.nn.Parameter]) -> dict[str, torch.nn.Parameter]:
@@ -155,30 +199,18 @@ def _each_once(names: dict[str, torch.nn.Parameter]) -> dict[str, torch.nn.Param
     return {name: names[name] for name in first.values()}
 
 
-def reaching(program: Program, outputs: Iterable[int]) -> frozenset[int]:
-    """The sites on which any of some sites depends, those themselves included."""
-    found: set[int] = set()
-    waiting = list(outputs)
-    while waiting:
-        site = waiting.pop()
-        if site not in found:
-            found.add(site)
-            waiting += program.sites[site].operands
-    return frozenset(found)
-
-
 def _finish(
     draft: SiteDraft,
     inlined: program_inline.Inlined,
     walk: dataflow.Walk,
     reached_by: AbstractSet[str],
     channels_first: bool,  # noqa: FBT001  # one of the parts of a site
-) -> ProgramSite:
+) -> StaticSite:
     op = draft.node.kind()
     reads = tuple(sorted(draft.reads))
     sources, acts_as = walk.sources, composites.acts_as(walk.sites, draft)
     viewed = draft.schema.viewed if draft.schema is not None else ()
-    return ProgramSite(
+    return StaticSite(
         index=draft.index,
         op=op,
         module=inlined.frame(draft.node).module,
@@ -202,7 +234,7 @@ def _finish(
     )
 
 
-def _reached_by(drafts: list[SiteDraft], sources: dataflow_values.Sources) -> list[AbstractSet[str]]:
+def _reached_by(drafts: list[SiteDraft], sources: Sources) -> list[AbstractSet[str]]:
     """For each site the parameters on which its value depends, through any number of steps."""
     parameters = [name for kind, name in sources.names if kind == "parameter"]
     places = {name: place for place, name in enumerate(parameters)}

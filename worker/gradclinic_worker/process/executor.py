@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.observe import randomness
-from gradclinic_engine.torchscript.memory_errors import says_out_of_memory
 from gradclinic_worker.process import pipe, rehearsal
 
 if TYPE_CHECKING:

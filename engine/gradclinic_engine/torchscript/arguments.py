@@ -1,4 +1,4 @@
-"""Turns safetensors files into the arguments of a forward method.
+"""Turns named tensors into the arguments of a scripted forward method.
 
 Positional inputs are named `0`, `1`..., keyword inputs by name, nested ones by
 dotted name: `0.1` is the second part of the first input, `batch.mask` the entry
@@ -7,61 +7,23 @@ dotted name: `0.1` is the second part of the first input, `batch.mask` the entry
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from gradclinic_engine.errors import AnalysisError, FailureReason
+from gradclinic_engine.tensors import bad_inputs, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gradclinic_engine.errors import AnalysisError
 
 # A tensor, or parts by name.
 Tree: TypeAlias = "torch.Tensor | dict[str, Tree]"
 
 
-def read_tensors(path: str, *, device: torch.device, field: str) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file.
-
-    Args:
-        path: A readable file.
-        device: Where the tensors go.
-        field: The field of the request it came in, for errors.
-
-    Raises:
-        AnalysisError: BAD_INPUTS when it is no safetensors file.
-    """
-    try:
-        return dict(load_file(path, device=str(device)))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise _bad(
-            field, f"this is no safetensors file ({error}). Write it with safetensors.torch.save_file."
-        ) from error
-
-
-def refuse_empty(tensors: Mapping[str, torch.Tensor], *, field: str) -> None:
-    """Refuses a batch without samples.
-
-    Raises:
-        AnalysisError: BAD_INPUTS, naming the tensor.
-    """
-    for name, tensor in tensors.items():
-        if tensor.dim() and tensor.shape[0] == 0:
-            raise _bad(field, f"`{name}` has shape {list(tensor.shape)}: a batch without samples. Send at least one.")
-
-
-def describe(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Names, dtypes and shapes in a line, for error messages."""
-    return ", ".join(
-        f"`{name}` {str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}" for name, tensor in tensors.items()
-    )
-
-
-def bind(module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor]) -> list[object]:
-    """The arguments of ``module.forward``, in the order of its schema, without self.
+def bind(module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    """The arguments of ``module.forward`` in the order of its schema, without self, by the names they were sent with.
 
     Args:
         module: A loaded module.
@@ -72,21 +34,29 @@ def bind(module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor]) ->
     """
     parameters = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]  # typed as a plain callable
     tree = _tree(tensors)
-    arguments: list[object] = []
+    sent = {name.partition(".")[0] for name in tensors}
+    arguments: dict[str, object] = {}
     for position, parameter in enumerate(parameters):
         names = [name for name in (str(position), parameter.name) if name in tree]
         if len(names) > 1:
-            raise _bad("inputs", f"`{position}` and `{parameter.name}` are the same argument of forward; send one.")
+            raise bad_inputs(
+                "inputs", f"`{position}` and `{parameter.name}` are the same argument of forward; send one."
+            )
+        known = str(position) if str(position) in sent else parameter.name
         if names:
-            arguments.append(_fit(tree.pop(names[0]), parameter.type, names[0]))
+            arguments[known] = _fit(tree.pop(names[0]), parameter.type, names[0])
         elif parameter.has_default_value():
-            arguments.append(parameter.default_value)
+            arguments[known] = parameter.default_value
         elif isinstance(parameter.type, torch.OptionalType):
-            arguments.append(None)
+            arguments[known] = None
         else:
-            raise _bad("inputs", f"`{parameter.name}` is missing. {_expected(parameters)} Got: {describe(tensors)}.")
+            raise bad_inputs(
+                "inputs", f"`{parameter.name}` is missing. {_expected(parameters)} Got: {describe(tensors)}."
+            )
     if tree:
-        raise _bad("inputs", f"`{next(iter(tree))}` is no argument. {_expected(parameters)} Got: {describe(tensors)}.")
+        raise bad_inputs(
+            "inputs", f"`{next(iter(tree))}` is no argument. {_expected(parameters)} Got: {describe(tensors)}."
+        )
     return arguments
 
 
@@ -105,10 +75,10 @@ def _tree(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tree]:
         for part in path:
             below = branch.setdefault(part, {})
             if not isinstance(below, dict):
-                raise _bad("inputs", f"`{part}` of `{name}` is a tensor and a container at once.")
+                raise _bad(f"`{part}` of `{name}` is a tensor and a container at once.")
             branch = below
         if last in branch:
-            raise _bad("inputs", f"`{name}` is a tensor and a container at once.")
+            raise _bad(f"`{name}` is a tensor and a container at once.")
         branch[last] = tensor
     return root
 
@@ -128,7 +98,7 @@ def _fit(value: Tree, kind: torch._C.JitType, name: str) -> object:
             _key(key, kind.getKeyType(), name): _fit(part, kind.getValueType(), f"{name}.{key}")
             for key, part in value.items()
         }
-    raise _bad("inputs", f"`{name}` has parts, but forward takes {kind} there.")
+    raise _bad(f"`{name}` has parts, but forward takes {kind} there.")
 
 
 def _fit_tensor(value: torch.Tensor, kind: torch._C.JitType, name: str) -> object:
@@ -140,7 +110,7 @@ def _fit_tensor(value: torch.Tensor, kind: torch._C.JitType, name: str) -> objec
         return [_fit(part, kind.getElementType(), f"{name}.{place}") for place, part in enumerate(value)]
     if described in {"Tensor", "Any"} or described.startswith("Union["):
         return value
-    raise _bad("inputs", f"`{name}` is a tensor, but forward takes {described}: name its parts `{name}.KEY`.")
+    raise _bad(f"`{name}` is a tensor, but forward takes {described}: name its parts `{name}.KEY`.")
 
 
 def _fit_tuple(value: dict[str, Tree], kind: torch.TupleType, name: str) -> tuple[object, ...]:
@@ -148,7 +118,7 @@ def _fit_tuple(value: dict[str, Tree], kind: torch.TupleType, name: str) -> tupl
     kinds = kind.elements()
     required = {str(place) for place, each in enumerate(kinds) if not isinstance(each, torch.OptionalType)}
     if not required <= set(value) <= {str(place) for place in range(len(kinds))}:
-        raise _bad("inputs", f"`{name}` has {len(value)} part(s) ({', '.join(value)}), but forward takes {kind}.")
+        raise _bad(f"`{name}` has {len(value)} part(s) ({', '.join(value)}), but forward takes {kind}.")
     return tuple(
         _fit(value[str(place)], each, f"{name}.{place}") if str(place) in value else None
         for place, each in enumerate(kinds)
@@ -160,23 +130,23 @@ def _key(key: str, kind: torch._C.JitType, name: str) -> object:
     try:
         return {"int": int, "float": float}.get(str(kind), str)(key)
     except ValueError as error:
-        raise _bad("inputs", f"`{name}.{key}`: the keys of `{name}` are of type {kind}.") from error
+        raise _bad(f"`{name}.{key}`: the keys of `{name}` are of type {kind}.") from error
 
 
 def _in_order(value: dict[str, Tree], name: str) -> list[tuple[str, Tree]]:
     """The parts of a sequence by their position."""
     expected = [str(position) for position in range(len(value))]
     if sorted(value) != sorted(expected):
-        raise _bad("inputs", f"the parts of `{name}` must be numbered {name}.0, {name}.1, ... without a gap.")
+        raise _bad(f"the parts of `{name}` must be numbered {name}.0, {name}.1, ... without a gap.")
     return [(position, value[position]) for position in expected]
 
 
 def _scalar(value: torch.Tensor, kind: str, name: str) -> object:
     if value.numel() != 1:
-        raise _bad("inputs", f"`{name}` must be one {kind}, but has shape {list(value.shape)}.")
+        raise _bad(f"`{name}` must be one {kind}, but has shape {list(value.shape)}.")
     number = value.item()
     return {"int": int, "float": float, "bool": bool}.get(kind, lambda same: same)(number)
 
 
-def _bad(field: str, what: str) -> AnalysisError:
-    return AnalysisError(FailureReason.BAD_INPUTS, f"{field}: {what}", field=re.sub(r"\W", "_", field))
+def _bad(what: str) -> AnalysisError:
+    return bad_inputs("inputs", what)

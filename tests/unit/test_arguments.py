@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gradclinic_engine import tensors
 from gradclinic_engine.errors import AnalysisError, FailureReason
-from gradclinic_engine.observe import feed
+from gradclinic_engine.torchscript import arguments
 
 CPU = torch.device("cpu")
 
@@ -39,20 +40,20 @@ def nested() -> torch.jit.ScriptModule:
 
 def refused(module: torch.jit.ScriptModule, tensors: dict[str, torch.Tensor]) -> str:
     with pytest.raises(AnalysisError) as caught:
-        feed.bind(module, tensors)
+        arguments.bind(module, tensors)
     assert caught.value.reason == FailureReason.BAD_INPUTS
     return caught.value.message
 
 
 def test_dotted_names_become_containers_and_defaults_fill_the_rest(nested: torch.jit.ScriptModule) -> None:
-    arguments = feed.bind(nested, NEEDED)
-    assert torch.equal(nested(*arguments), torch.full((2,), 1 + 1 + 3 + 2.0))
+    bound = list(arguments.bind(nested, NEEDED).values())
+    assert torch.equal(nested(*bound), torch.full((2,), 1 + 1 + 3 + 2.0))
 
 
 def test_a_scalar_argument_is_read_from_a_tensor(nested: torch.jit.ScriptModule) -> None:
-    arguments = feed.bind(nested, {**NEEDED, "steps": torch.tensor(5), "mask": torch.zeros(2)})
-    assert arguments[4] == 5
-    assert torch.equal(nested(*arguments), torch.zeros(2))
+    bound = list(arguments.bind(nested, {**NEEDED, "steps": torch.tensor(5), "mask": torch.zeros(2)}).values())
+    assert bound[4] == 5
+    assert torch.equal(nested(*bound), torch.zeros(2))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,11 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "inputs"
     path.write_bytes(b"\x00" * 20)
     with pytest.raises(AnalysisError, match="no safetensors file"):
-        feed.read_tensors(str(path), device=CPU, field="inputs")
+        tensors.read_tensors(str(path), device=CPU, field="inputs")
 
 
 def test_a_batch_without_samples_is_refused(tmp_path: Path) -> None:
     save_file({"0": torch.zeros(0, 3)}, tmp_path / "inputs")
-    tensors = feed.read_tensors(str(tmp_path / "inputs"), device=CPU, field="inputs")
+    read = tensors.read_tensors(str(tmp_path / "inputs"), device=CPU, field="inputs")
     with pytest.raises(AnalysisError, match=r"`0` has shape \[0, 3\]: a batch without samples"):
-        feed.refuse_empty(tensors, field="inputs")
+        tensors.refuse_empty(read, field="inputs")
