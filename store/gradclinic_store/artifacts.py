@@ -5,6 +5,8 @@ The same bytes are stored once, but each tenant sees only what it has sent itsel
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, memory_s
 from gradclinic_store.part import Part
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
+from gradclinic_store.verification import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from gradclinic_store.blobs import Blobs
     from gradclinic_store.connection import Connection
     from gradclinic_store.memory import MemoryWatch
+
+logger = logging.getLogger(__name__)
 
 ARTIFACT_KEY = "gradclinic:artifact:"
 BYTES_KEY = "gradclinic:bytes:"
@@ -43,7 +48,8 @@ class Artifacts:
 
     def stat(self, sha256: str) -> artifact_pb2.Artifact | None:
         """Describe an artifact, None when there is none; its retention time stays."""
-        return to_artifact(self._connection.run("artifact_touch", self._tenant, sha256, 0))
+        answer = self._connection.run("artifact_touch", self._tenant, sha256, 0)
+        return None if answer is None else to_artifact(answer[:2])
 
     def kinds(self, names: Sequence[str]) -> list[artifact_pb2.ArtifactKind.ValueType | None]:
         """Return the kind of each artifact, None for one that is not there, in one round trip."""
@@ -54,9 +60,20 @@ class Artifacts:
         return [None if kind is None else artifact_pb2.ArtifactKind.ValueType(int(kind)) for kind in kinds]
 
     def touch(self, sha256: str) -> artifact_pb2.Artifact | None:
-        """Describe an artifact, None when there is none; it is kept for a whole retention time from now."""
+        """Describe an artifact, None when there is none; it is kept for a whole retention time from now.
+
+        One whose bytes are not where they should be is none: the next upload brings them again.
+        """
         retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
-        return to_artifact(self._connection.run("artifact_touch", self._tenant, sha256, retention_ms))
+        answer = self._connection.run("artifact_touch", self._tenant, sha256, retention_ms)
+        if answer is None:
+            return None
+        *described, blob, names = answer
+        artifact = to_artifact(described)
+        if artifact is None or self._blobs.has([name.decode() for name in names], artifact.size_bytes):
+            return artifact
+        self._lose(sha256, blob)
+        return None
 
     def received(self, sha256: str) -> int:
         """Return from where an interrupted upload can go on, in bytes; 0 when there is nothing to resume."""
@@ -85,30 +102,47 @@ class Artifacts:
         if self._blobs.key_prefix and (limit_bytes := self._memory.short_of()):
             raise memory_short(limit_bytes)
         part = Part(self._connection, self._blobs, self._tenant, declaration)
-        begun = part.begin()
-        if begun is None:
-            return Upload(part, declaration, stored=self.touch(declaration.sha256))
+        while (begun := part.begin()) is None:
+            stored = self.touch(declaration.sha256)
+            if stored is not None:  # else its bytes are gone
+                return Upload(part, declaration, stored=stored)
         collect(self._connection, self._blobs)  # what was evicted for it, or left by an earlier upload
         return Upload(part, declaration, begun=begun)
 
     def read(self, sha256: str) -> Iterator[bytes]:
         """Yield an artifact's bytes in order, a chunk at a time: for workers, who run what was accepted of any tenant.
 
+        The bytes are verified while they are read; what was yielded counts only when the iteration has ended well.
+
         Raises:
-            ArtifactNotFound: it is not there, or goes while it is read.
+            ArtifactNotFound: it is not there, goes while it is read, or has changed; the next upload brings it again.
         """
         blob = self._connection.do(lambda client: client.hget(BYTES_KEY + sha256, "blob"))
         if blob is None:
             raise ArtifactNotFound(sha256)
-        for chunk in chunks_of(self._connection, self._blobs, blob.decode()):
-            if chunk is None:
-                raise ArtifactNotFound(sha256)
-            yield chunk
+        with Verification() as verification:
+            for chunk in chunks_of(self._connection, self._blobs, blob.decode()):
+                if chunk is None:
+                    break
+                verification.add(chunk)
+                yield chunk
+            if verification.sha256 == sha256:
+                return
+        self._lose(sha256, blob)
+        raise ArtifactNotFound(sha256)
 
     def read_small(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the bytes of those artifacts that are small and in Redis, in one round trip; `read` has the others."""
         contents = self._connection.run("fetch", SMALL_BYTES, *names) if self._blobs.key_prefix else []
-        return {name: content for name, content in zip(names, contents, strict=False) if content is not None}
+        return {
+            name: content
+            for name, content in zip(names, contents, strict=False)
+            if content is not None and hashlib.sha256(content).hexdigest() == name
+        }
+
+    def _lose(self, sha256: str, blob: bytes) -> None:
+        logger.warning("the stored bytes of an artifact are gone or changed, it has to be sent again sha256=%s", sha256)
+        self._connection.run("artifact_lose", sha256, blob)
 
     def reap(self) -> list[str]:
         """Forget artifacts and interrupted uploads whose time is over, and delete bytes that nobody needs.

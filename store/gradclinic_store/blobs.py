@@ -5,12 +5,8 @@ Chunks are written once and never changed. A blob is the chunks of one upload; i
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import shutil
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from gradclinic_store.errors import StoreFull, StoreUnavailable
 from gradclinic_store.record import milliseconds
 from gradclinic_store.settings import MEBIBYTE_BYTES
 
@@ -23,9 +19,6 @@ CHUNK_KEY = "gradclinic:chunk:"
 CHUNKS_KEY = "gradclinic:chunks:"  # list of the names of a blob's chunks, in order
 GARBAGE_KEY = "gradclinic:garbage"  # set of blobs, and of single chunks, that wait to be deleted
 CHUNKS_READ_AT_ONCE = 4  # bounds memory while a read still saves round trips
-LOCAL_CHUNK_BYTES = 4 * MEBIBYTE_BYTES
-REMOTE_CHUNK_BYTES = 8 * MEBIBYTE_BYTES  # each costs a round trip
-WRITTEN_AT_ONCE_BYTES = 256 * 1024  # to a local file; a whole megabyte took the kernel six times as long
 ORPHAN_TTL_SECONDS = 24 * 3600.0  # a chunk whose writer died before it was noted goes by itself
 
 Piece: TypeAlias = bytes | bytearray | memoryview
@@ -53,6 +46,9 @@ class Blobs(Protocol):
     def read(self, names: Sequence[str]) -> list[bytes | None]:
         """Return chunks; None for one that is not there."""
 
+    def has(self, names: Sequence[str], size_bytes: int) -> bool:
+        """Whether the chunks are all there, so many bytes in all; what is in them is not looked at."""
+
     def discard(self, names: Sequence[str]) -> None:
         """Delete chunks that were written in vain."""
 
@@ -75,7 +71,7 @@ class RedisBlobs:
         ttl_ms = milliseconds(ORPHAN_TTL_SECONDS)
         with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
             for name, chunk in chunks.items():
-                pipeline.set(CHUNK_KEY + name, _joined(chunk), px=ttl_ms)
+                pipeline.set(CHUNK_KEY + name, memoryview(chunk[0]) if len(chunk) == 1 else b"".join(chunk), px=ttl_ms)
             pipeline.execute()
 
     def read(self, names: Sequence[str]) -> list[bytes | None]:
@@ -84,6 +80,11 @@ class RedisBlobs:
             lambda client: client.mget([CHUNK_KEY + name for name in names])
         )
         return chunks
+
+    def has(self, names: Sequence[str], size_bytes: int) -> bool:  # noqa: ARG002 - a value in Redis is whole
+        """Whether the chunks are all there."""
+        keys = [CHUNK_KEY + name for name in names]
+        return not keys or self._connection.do(lambda client: client.exists(*keys)) == len(keys)
 
     def discard(self, names: Sequence[str]) -> None:
         """Delete chunks."""
@@ -95,92 +96,30 @@ class RedisBlobs:
         self.discard([blob, *names])
 
 
-class FilesystemBlobs:
-    """Chunks as objects at an fsspec URL, one folder per blob."""
-
-    chunks_at_once = 1
-    key_prefix = ""
-
-    def __init__(self, url: str) -> None:
-        import fsspec  # noqa: PLC0415 - only who uses a blob URL needs it
-        from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415 - as above
-
-        filesystem, root = fsspec.core.url_to_fs(url)
-        self._filesystem: Any = filesystem
-        self._root: str = root.rstrip("/")
-        self._local = isinstance(filesystem, LocalFileSystem)
-        self.chunk_bytes = LOCAL_CHUNK_BYTES if self._local else REMOTE_CHUNK_BYTES
-
-    def write(self, chunks: Mapping[str, Chunk]) -> None:
-        """Store chunks by name."""
-        try:
-            for name, chunk in chunks.items():
-                self._put(f"{self._root}/{name}", chunk)
-        except OSError as error:
-            with contextlib.suppress(StoreUnavailable):  # what there is of them takes room
-                self.discard(tuple(chunks))
-            if self._local and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise _disk_full(self._root) from error
-            raise StoreUnavailable(f"the blob store takes no bytes: {error}") from error
-
-    def read(self, names: Sequence[str]) -> list[bytes | None]:
-        """Return chunks; None for one that is not there."""
-        return [self._read(f"{self._root}/{name}") for name in names]
-
-    def discard(self, names: Sequence[str]) -> None:
-        """Delete chunks."""
-        for name in names:
-            self._remove(name)
-
-    def delete(self, blob: str, names: Sequence[str]) -> None:  # noqa: ARG002 - the folder holds them all
-        """Delete a chunk, or the folder of a blob."""
-        self._remove(blob)
-
-    def _put(self, path: str, chunk: Chunk) -> None:
-        self._filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-        if not self._local:
-            self._filesystem.pipe_file(path, _joined(chunk))  # one request
-            return
-        with self._filesystem.open(path, "wb") as file:
-            for piece in chunk:
-                view = memoryview(piece)
-                for start in range(0, len(view), WRITTEN_AT_ONCE_BYTES):
-                    file.write(view[start : start + WRITTEN_AT_ONCE_BYTES])
-
-    def _remove(self, name: str) -> None:
-        try:
-            self._filesystem.rm(f"{self._root}/{name}", recursive=True)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreUnavailable(f"the blob store deletes nothing: {error}") from error
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            content: bytes = self._filesystem.cat_file(path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreUnavailable(f"the blob store gives no bytes: {error}") from error
-        return content
-
-
-def _disk_full(root: str) -> StoreFull:
-    return StoreFull(
-        "the disk of the blob store is full; its operator has to make room",
-        limit="blob_disk_bytes",
-        limit_value=shutil.disk_usage(root).total,
-    )
-
-
-def _joined(chunk: Chunk) -> Piece:
-    return memoryview(chunk[0]) if len(chunk) == 1 else b"".join(chunk)
-
-
 def blobs_for(connection: Connection) -> Blobs:
-    """Return where the settings say that bytes are."""
+    """Return where the settings say that bytes are.
+
+    Raises:
+        ValueError: there can be none at that URL.
+    """
     url = connection.settings.blob_url
-    return FilesystemBlobs(url) if url else RedisBlobs(connection)
+    if not url:
+        return RedisBlobs(connection)
+    from gradclinic_store.file_blobs import FilesystemBlobs  # noqa: PLC0415 - only who uses a blob URL needs fsspec
+
+    return FilesystemBlobs(url)
+
+
+def warm(url: str) -> None:
+    """Import now what a blob URL needs, so that no forked child has to.
+
+    Raises:
+        ValueError: it cannot be used here.
+    """
+    if url:
+        from gradclinic_store import file_blobs  # noqa: PLC0415 - as above
+
+        file_blobs.warm(url)
 
 
 def chunks_of(connection: Connection, blobs: Blobs, blob: str) -> Iterator[bytes | None]:

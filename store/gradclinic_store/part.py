@@ -128,7 +128,8 @@ class Part:
     def stat(self) -> artifact_pb2.Artifact | None:
         """Describe the artifact that another upload has stored."""
         retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
-        return to_artifact(self._run("artifact_touch", retention_ms))
+        answer = self._run("artifact_touch", retention_ms)
+        return None if answer is None else to_artifact(answer[:2])
 
     def keep(self) -> None:
         """Leave what came so far for an upload that goes on."""

@@ -27,6 +27,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
+from gradclinic_store.blobs import warm
 from gradclinic_store.connection import Connection
 from gradclinic_store.fleet import Fleet
 
@@ -364,6 +365,7 @@ def work(settings: StoreSettings, queue_name: str, worker_id: str, *, drain_seco
     job_function()
     connection = Connection(dataclasses.replace(settings, patience_seconds=WORKER_PATIENCE_SECONDS))
     connection.warm()
+    warm(settings.blob_url)
     _of_this_worker[:] = [connection]
     queue = Queue(queue_name, connection=connection.client, job_class=DiagnosisJob, serializer=JSONSerializer)
     worker = HorseWorker(

@@ -74,7 +74,7 @@ if allow_reuse == '1' then
 end
 
 for i = first_artifact, first_artifact + artifact_count - 1 do
-  if redis.call('EXISTS', artifact_key(holding(tenant, ARGV[i]))) == 0 then return {'no_artifact', ARGV[i]} end
+  if not is_stored(holding(tenant, ARGV[i])) then return {'no_artifact', ARGV[i]} end
 end
 
 if limits.quarantine and artifact_count > 0 then

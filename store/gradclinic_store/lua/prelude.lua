@@ -189,6 +189,12 @@ end
 -- The tenant and the hash of a holding.
 local function parts_of(held) return string.match(held, '^(.-):(%x+)$') end
 
+-- Whether a tenant has an artifact. One whose bytes were lost is not there until somebody sends them again.
+local function is_stored(held)
+  local _, sha256 = parts_of(held)
+  return redis.call('EXISTS', artifact_key(held)) == 1 and redis.call('HEXISTS', bytes_key(sha256), 'blob') == 1
+end
+
 -- Counts bytes of a tenant; a tenant that has none leaves no key.
 local function charge(tenant, by)
   if redis.call('INCRBY', tenant_bytes_key(tenant), by) == 0 then redis.call('DEL', tenant_bytes_key(tenant)) end
@@ -223,6 +229,15 @@ local function drop_part(held)
   redis.call('DEL', part_key(held), prefixes_key(held))
 end
 
+-- Moves the bytes of an artifact to the garbage, unless they are gone already.
+local function drop_bytes(sha256)
+  local bytes = redis.call('HMGET', bytes_key(sha256), 'blob', 'size_bytes')
+  if not bytes[1] then return end
+  redis.call('HDEL', bytes_key(sha256), 'blob')
+  redis.call('SADD', GARBAGE, bytes[1])
+  redis.call('DECRBY', STORED, bytes[2])
+end
+
 -- Forgets what a tenant has of an artifact; the bytes go to the garbage with the last one that has them.
 local function drop_artifact(held)
   redis.call('ZREM', ARTIFACTS, held)
@@ -232,8 +247,7 @@ local function drop_artifact(held)
   charge(tenant, int(-size))
   redis.call('DEL', artifact_key(held))
   if redis.call('HINCRBY', bytes_key(sha256), 'holders', -1) > 0 then return end
-  redis.call('SADD', GARBAGE, redis.call('HGET', bytes_key(sha256), 'blob'))
-  redis.call('DECRBY', STORED, size)
+  drop_bytes(sha256)
   redis.call('DEL', bytes_key(sha256))
 end
 
@@ -252,7 +266,8 @@ local function evictable(tenant, own, all, unused_until_ms)
         chosen[#chosen + 1] = held
         if owner == tenant then own = own - size end
         gone[sha256] = (gone[sha256] or 0) + 1
-        if gone[sha256] == tonumber(redis.call('HGET', bytes_key(sha256), 'holders')) then all = all - size end
+        local bytes = redis.call('HMGET', bytes_key(sha256), 'holders', 'blob')
+        if bytes[2] and gone[sha256] == tonumber(bytes[1]) then all = all - size end
       end
     end
   end

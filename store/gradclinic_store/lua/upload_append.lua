@@ -18,7 +18,7 @@ local function without_them(what, more)
 end
 
 local part = redis.call('HMGET', key, 'size_bytes', 'received_bytes', 'held_bytes', 'blob')
-if part[4] ~= ARGV[4] then return without_them(redis.call('EXISTS', artifact_key(held)) == 1 and 'stored' or 'gone', 0) end
+if part[4] ~= ARGV[4] then return without_them(is_stored(held) and 'stored' or 'gone', 0) end
 if begins ~= NOTHING_YET and redis.call('HEXISTS', prefixes, begins) == 0 then return without_them('gone', 0) end
 local fresh, answer, received, bytes = {}, {'noted', writers(held, writer)}, tonumber(part[2]), 0
 for i = 11, #ARGV, 2 do

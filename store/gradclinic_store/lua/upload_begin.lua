@@ -4,7 +4,7 @@
 -- chunk begins, names of the chunks before}.
 local tenant, sha256, size, offset, writer = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local held = holding(tenant, sha256)
-if redis.call('EXISTS', artifact_key(held)) == 1 then return {'stored'} end
+if is_stored(held) then return {'stored'} end
 local key = part_key(held)
 local part = redis.call('HMGET', key, 'size_bytes', 'received_bytes', 'blob', 'refuted')
 local begins, names = NOTHING_YET, {}

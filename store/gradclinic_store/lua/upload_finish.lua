@@ -7,7 +7,7 @@ local sha256, size, chunk_prefix = ARGV[2], ARGV[5], ARGV[7]
 local held = holding(ARGV[1], sha256)
 local now = now_ms()
 local expire_ms = int(now + tonumber(ARGV[6]))
-if redis.call('EXISTS', artifact_key(held)) == 1 then
+if is_stored(held) then
   drop_part(held)
   redis.call('ZADD', ARTIFACTS, expire_ms, held)
   return {redis.call('HGETALL', artifact_key(held)), expire_ms}
@@ -22,9 +22,9 @@ while at ~= NOTHING_YET do
   in_chain[name] = true
   at = before
 end
-if redis.call('EXISTS', bytes_key(sha256)) == 1 then
+local is_new = redis.call('EXISTS', artifact_key(held)) == 0 -- else its bytes were lost
+if redis.call('HEXISTS', bytes_key(sha256), 'blob') == 1 then
   drop_part(held)
-  redis.call('HINCRBY', bytes_key(sha256), 'holders', 1)
 else
   each_chunk(held, function(_, _, _, name) if not in_chain[name] then redis.call('SADD', GARBAGE, name) end end)
   for _, name in ipairs(chain) do
@@ -33,11 +33,14 @@ else
   end
   redis.call('DEL', part_key(held), prefixes_key(held))
   redis.call('ZREM', PARTS, held)
-  redis.call('HSET', bytes_key(sha256), 'blob', part[2], 'size_bytes', size, 'holders', 1)
+  redis.call('HSET', bytes_key(sha256), 'blob', part[2], 'size_bytes', size)
   redis.call('INCRBY', STORED, int(size - part[1]))
   charge(ARGV[1], int(-part[1]))
 end
-charge(ARGV[1], int(size))
-redis.call('HSET', artifact_key(held), 'sha256', sha256, 'kind', ARGV[3], 'format', ARGV[4], 'size_bytes', size, 'create_ms', int(now))
+if is_new then
+  charge(ARGV[1], int(size))
+  redis.call('HINCRBY', bytes_key(sha256), 'holders', 1)
+  redis.call('HSET', artifact_key(held), 'sha256', sha256, 'kind', ARGV[3], 'format', ARGV[4], 'size_bytes', size, 'create_ms', int(now))
+end
 redis.call('ZADD', ARTIFACTS, expire_ms, held)
 return {redis.call('HGETALL', artifact_key(held)), expire_ms}

@@ -13,7 +13,7 @@ import gradclinic
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_store import Standing
 from gradclinic_store.errors import ArtifactNotFound, StoreFull, StoreUnavailable
-from gradclinic_worker.process import exits, lease, memfd, pipe, replies, reports, request
+from gradclinic_worker.process import exits, fetch, lease, pipe, replies, reports, request
 from gradclinic_worker.process.heartbeat import Heartbeat
 from gradclinic_worker.process.watch import Ending, Interrupted, Limits, Watch, timed_out
 
@@ -143,16 +143,20 @@ class Supervisor:
 
         descriptors = {}
         wanted = request.wanted_artifacts(self._spec)
-        small = self._store.artifacts.read_small([sha256 for _, sha256, _ in wanted])
-        for attachment, sha256, field in wanted:
-            name = executor_pb2.Attachment.Name(attachment).lower()
-            chunks = [small[sha256]] if sha256 in small else self._store.artifacts.read(sha256)
-            try:
-                descriptor = memfd.sealed(name, chunks, stop_if_over)
-            except ArtifactNotFound as error:
-                raise _Interrupt(_artifact_lost(sha256, field)) from error
-            cleanup.callback(os.close, descriptor)
-            descriptors[attachment] = descriptor
+        reader = fetch.Reader(self._store.artifacts, stop_if_over, lambda: self._interruption(heartbeat) is not None)
+        try:
+            reader.take_small([sha256 for _, sha256, _ in wanted])
+            for attachment, sha256, field in wanted:
+                name = executor_pb2.Attachment.Name(attachment).lower()
+                try:
+                    descriptor = reader.sealed(name, sha256)
+                except ArtifactNotFound as error:
+                    raise _Interrupt(_artifact_lost(sha256, field)) from error
+                cleanup.callback(os.close, descriptor)
+                descriptors[attachment] = descriptor
+        except StoreUnavailable as error:  # no fault of the diagnosis: it waits for a worker that can read
+            _log.warning("the artifacts cannot be read diagnosis=%s: %s", self._attempt.diagnosis.id, error)
+            raise _Interrupt(Interrupted()) from error
         return descriptors
 
     # Settle
@@ -217,7 +221,8 @@ def _is_readable(descriptor: int) -> bool:
 def _artifact_lost(sha256: str, field: str) -> diagnosis_pb2.Failure:
     return diagnosis_pb2.Failure(
         reason=diagnosis_pb2.FAILURE_REASON_ARTIFACT_LOST,
-        message=f"The artifact {sha256} expired or was deleted before the worker read it. Upload it and ask again.",
+        message=f"The bytes of the artifact {sha256} are no longer stored, or were changed. Upload the artifact again "
+        "and repeat the request.",
         field=field,
     )
 
