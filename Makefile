@@ -91,7 +91,7 @@ clean: ## Remove what was built, but not .venv
 $(READY): pyproject.toml constraints.txt | $(PY)
 	@echo "Installing gradclinic with its test and lint tools into $(VENV) (a few minutes the first time)"
 	@$(PY) -m pip install -qq --upgrade 'pip>=25.1'
-	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo,plot]' --group lint --group test
+	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo,plot,s3]' --group lint --group test
 	@touch $@
 
 $(SYSTEM_READY): $(READY)

@@ -8,7 +8,7 @@ python=${PYTHON:-python3.11}
 
 # shellcheck disable=SC2046 # one word per requirement is wanted
 "$python" -m pip download --quiet --only-binary :all: --dest deploy/wheelhouse -c constraints.txt "$@" \
-    $("$python" deploy/requirements.py service | tr -d ' ') \
-    $("$python" deploy/requirements.py worker | tr -d ' ') \
+    $("$python" deploy/requirements.py service s3 | tr -d ' ') \
+    $("$python" deploy/requirements.py worker s3 | tr -d ' ') \
     $("$python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
 echo "deploy/wheelhouse: $(find deploy/wheelhouse -name '*.whl' | wc -l) wheels"

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from real_redis import RedisServer
+from real_s3 import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,3 +46,18 @@ def private_redis() -> Iterator[Callable[..., RedisServer]]:
     yield make
     for server in servers:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def shared_s3_server() -> Iterator[S3Server]:
+    """The S3-compatible server that the tests of this run share."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_server(shared_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The shared S3-compatible server, known to S3 clients of this process and to the processes that it starts."""
+    for name, value in shared_s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return shared_s3_server

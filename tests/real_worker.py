@@ -40,18 +40,22 @@ FINAL_STATES = frozenset(
 class RealWorker:
     """One worker, with its own log, and the store it works for."""
 
-    def __init__(self, redis_url: str, *options: str, command: tuple[str, ...] = (sys.executable, __file__)) -> None:
+    def __init__(
+        self, redis_url: str, *options: str, blob_url: str = "", command: tuple[str, ...] = (sys.executable, __file__)
+    ) -> None:
         """Start it and wait until it is ready; options as of `gradclinic work`, which ``command`` may also be."""
         self.directory = tempfile.TemporaryDirectory(prefix="gradclinic-test-")
         self.log_path = Path(self.directory.name) / "work.log"
         # Most bodies run as the same model; one that crashes must not quarantine the others.
-        self.store = Store.connect(StoreSettings(redis_url=redis_url, quarantine_seconds=0))
+        self.store = Store.connect(StoreSettings(redis_url=redis_url, blob_url=blob_url, quarantine_seconds=0))
         with self.log_path.open("wb") as log:
             self.process = psutil.Popen(
                 [
                     *command,
                     "--redis",
                     redis_url,
+                    "--blob-url",
+                    blob_url,
                     "--metrics-listen",
                     "",
                     "--threads",

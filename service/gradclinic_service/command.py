@@ -28,6 +28,7 @@ from gradclinic_service.credentials import BadCredentials, CredentialFile
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.process import serve_until_stopped
 from gradclinic_service.settings import ServiceSettings, TransportSecurity
+from gradclinic_store.blobs import warm
 from gradclinic_store.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def settings_from(values: dict[str, Any]) -> ServiceSettings:
     """
     try:
         store = _store_settings(values)
+        warm(store.blob_url)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return ServiceSettings(

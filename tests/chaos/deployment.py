@@ -16,6 +16,7 @@ import psutil
 
 from gradclinic_store import Store, StoreSettings
 from real_redis import RedisServer
+from real_s3 import S3Server
 from real_stack import RealProcess
 from redis_proxy import RedisProxy
 
@@ -35,9 +36,15 @@ class Deployment:
     """One of each process; `mend` does what an orchestrator would: it starts again what is dead."""
 
     def __init__(
-        self, *, serve: tuple[str, ...] = (), work: tuple[str, ...] = (), redis: tuple[str, ...] = (), workers: int = 1
+        self,
+        *,
+        serve: tuple[str, ...] = (),
+        work: tuple[str, ...] = (),
+        redis: tuple[str, ...] = (),
+        workers: int = 1,
+        distant: bool = False,
     ) -> None:
-        """Start everything; the options are added to those of each process."""
+        """Start everything; the options are added to those of each process. `distant` puts artifacts into S3."""
         with ExitStack() as cleanup:
             self.directory = Path(tempfile.mkdtemp(prefix="gradclinic-chaos-"))
             cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -47,10 +54,22 @@ class Deployment:
             self.api_proxy = cleanup.enter_context(RedisProxy(self.redis.port))
             self.worker_proxy = cleanup.enter_context(RedisProxy(self.redis.port))
             self.target = f"127.0.0.1:{_free_port()}"
-            self._serve, self._work = serve, work
+            self.s3 = S3Server()
+            blobs: tuple[str, ...] = ()
+            if distant:
+                cleanup.enter_context(self.s3)
+                os.environ.update(self.s3.environment)  # a scene has this process for itself
+                blobs = ("--blob-url", self.s3.url)
+            self._serve, self._work = (*serve, *blobs), (*work, *blobs)
             self._starts = 0
             self.store = cleanup.enter_context(
-                Store.connect(StoreSettings(redis_url=self.redis.url, patience_seconds=PATIENCE_SECONDS))
+                Store.connect(
+                    StoreSettings(
+                        redis_url=self.redis.url,
+                        blob_url=self.s3.url if distant else "",
+                        patience_seconds=PATIENCE_SECONDS,
+                    )
+                )
             )
             cleanup.callback(self._stop)
             self.api = self._start_api()

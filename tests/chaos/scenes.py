@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaos import crowds, doubts, endings, kills, outages
+from chaos import artifacts, crowds, doubts, endings, kills, outages
 from chaos.deployment import Deployment
 from chaos.ledger import Broken, Ledger
 from chaos.oracles import check_popped, strays
@@ -30,12 +30,16 @@ SCENES: dict[str, Callable[[Deployment, Ledger], None]] = {
     "overload": crowds.overload,
     "loris": crowds.loris,
     "vanish": crowds.vanish,
+    "together": artifacts.together,
+    "lost": artifacts.lost,
+    "distant": artifacts.distant,
 }
 OPTIONS: dict[str, dict[str, Any]] = {  # of the deployment, by scene
     "restart": {"workers": 2},
     "overload": {"serve": crowds.SERVE},
     "loris": {"serve": crowds.SERVE},
     "vanish": {"serve": crowds.SERVE},
+    "distant": {"distant": True},
 }
 
 

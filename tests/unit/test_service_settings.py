@@ -75,6 +75,7 @@ def test_flags_win_over_the_environment(started: list[ServiceSettings]) -> None:
         (["--listen", "nowhere"], "'nowhere' is not HOST:PORT"),
         (["--metrics-listen", "x:y"], "'x:y' is not HOST:PORT"),
         (["--redis", "localhost:6379"], "redis_url must start with redis://"),
+        (["--blob-url", "gs://bucket"], "blob_url: gs:// needs a package that is not installed"),
         (["--max-artifact-bytes", "lots"], "'lots' is no size"),
         (["--max-artifact-bytes", "8GiB"], "max_artifact_bytes must not be above max_stored_bytes"),
         (["--tenant-max-queued", "1001"], "tenant_max_queued must not be above max_queued"),

@@ -61,6 +61,7 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, visible: str)
         (["--memory-limit", "lots"], "'lots' is no size"),
         (["--metrics-listen", "9465"], "'9465' is not HOST:PORT"),
         (["--redis", "example:6379"], "redis_url must start with"),
+        (["--blob-url", "gs://bucket"], "blob_url: gs:// needs a package"),
         (["--sandbox", "none", "--require-sandbox", "process"], "--require-sandbox process is not met"),
         (["--spare-executors", "0"], "0 is not in the range"),
     ],

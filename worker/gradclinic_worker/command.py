@@ -25,6 +25,7 @@ from gradclinic.command_options import (
     with_options,
 )
 from gradclinic_engine.torchscript.vetting_policy import parse_names
+from gradclinic_store.blobs import warm
 from gradclinic_store.settings import StoreSettings
 from gradclinic_worker.cage.sandbox import SandboxLevel
 from gradclinic_worker.process.main_process import MainProcess, StartRefused
@@ -147,6 +148,7 @@ def settings_from(values: dict[str, Any]) -> WorkerSettings:
             quarantine_seconds=values["quarantine"],
             lease_seconds=values["lease"],
         )
+        warm(store.blob_url)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return WorkerSettings(
