@@ -35,7 +35,7 @@ BENCHES = (
 def main() -> int:
     """Measures what was asked for; the exit status is 1 where an aim was missed and `--strict` was given."""
     options = _options()
-    warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # we know, see docs/decisions
+    warnings.filterwarnings("ignore", "`torch.jit")  # we know, see docs/decisions
     console = Console(width=max(100, Console().width))
     rows: list[Measured] = []
     for name in options.only or BENCHES:

@@ -52,7 +52,7 @@ def measure(*, smoke: bool) -> list[Measured]:
 
 
 def _child(module: str, *arguments: str) -> Any:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"bench.{module}", *arguments]
+    command = [sys.executable, "-W", "ignore:`torch.jit", "-m", f"bench.{module}", *arguments]
     command += ["--threads", str(THREADS)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 

@@ -125,3 +125,7 @@ def test_a_model_that_takes_all_memory_meets_its_limit(worker: RealWorker) -> No
 
 def test_the_next_job_runs(worker: RealWorker) -> None:
     assert diagnose(worker, Classifier()).state == diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED
+
+
+def test_the_log_of_the_worker_holds_no_warning_of_python(worker: RealWorker) -> None:
+    assert "Warning" not in worker.log

@@ -26,7 +26,7 @@ def main() -> int:
     arguments.add_argument("--workers", type=int, default=1, help="how many workers")
     arguments.add_argument("--output", type=Path, default=Path("build/soak.json"), help="where to write the numbers")
     options = arguments.parse_args()
-    warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # we know, see docs/decisions
+    warnings.filterwarnings("ignore", "`torch.jit")  # we know, see docs/decisions
     console = Console(width=max(100, Console().width), highlight=False)
     with console.status(f"0 of {options.jobs:,} diagnoses") as status:
 

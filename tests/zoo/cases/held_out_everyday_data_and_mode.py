@@ -138,7 +138,7 @@ def clipped_policy_ratio() -> Built:
 def _is_lost(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bool:
     """Whether training the script in the default executor comes to get no gradient at all."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit")
         script = torch.jit.script(model)
     for _ in range(3):
         script.zero_grad()

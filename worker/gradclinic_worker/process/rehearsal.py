@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 import safetensors.torch
@@ -50,7 +51,9 @@ def rehearse(analyse: Analyse, device: torch.device, depth: diagnosis_pb2.Depth.
     """Analyse a tiny model."""
     randomness.seed(0)
     archive = io.BytesIO()
-    torch.jit.save(torch.jit.trace(_Model(), torch.randn(4, 4)), archive)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprecated|not supported)")
+        torch.jit.save(torch.jit.trace(_Model(), torch.randn(4, 4)), archive)
     tensors = {
         executor_pb2.ATTACHMENT_MODEL: archive.getvalue(),
         executor_pb2.ATTACHMENT_INPUTS: safetensors.torch.save({"0": torch.randn(4, 4)}),
