@@ -11,12 +11,14 @@ PROTO_READY := $(PROTO_VENV)/.ready
 BUF := build/node/node_modules/.bin/buf
 CODE := client store service worker engine tests tools
 PYTEST := $(PY) -m pytest
+TORCH_TESTS := tests/unit/test_engine* tests/unit/test_rules* tests/unit/test_worker* \
+	tests/integration/test_engine* tests/integration/test_rules* tests/e2e/test_worker*
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system lint buf-lint format bench zoo wild wild-ready chaos soak fuzz proto proto-check client pages clean
+.PHONY: help setup demo test test-torch test-system lint buf-lint format bench gpu-check zoo wild wild-ready chaos soak fuzz proto proto-check client pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,11 @@ demo: $(READY) ## Diagnose two healthy and three broken models on a private stac
 
 test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cancel -x' narrows them)
 	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
+
+test-torch: ## Run the tests of engine and worker on another torch (VERSION=2.4.1) in build/torch-VERSION; WITH='transformers<5' adds requirements
+	@test -n "$(VERSION)" || { echo "Name the version: make test-torch VERSION=2.4.1"; exit 2; }
+	@$(MAKE) --no-print-directory build/torch-$(VERSION)/.ready
+	build/torch-$(VERSION)/bin/python -m pytest --numprocesses auto --dist loadfile $(TORCH_TESTS) $(ARGS)
 
 test-system: $(SYSTEM_READY) ## Run the tests that need system packages (see CONTRIBUTING.md)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF); fi
@@ -53,6 +60,9 @@ format: $(READY) ## Format the code and mend what ruff can mend
 
 bench: $(READY) ## Measure speed and memory (ARGS='--only analysis --smoke' narrows it); writes build/bench.json
 	@PYTHONPATH=tests $(PY) -m bench $(ARGS)
+
+gpu-check: $(READY) ## Check on a CUDA machine: demo, findings, speed, waiting, memory limit (ARGS='--device cpu' is a dry run); writes build/gpu.json
+	@PYTHONPATH=tests $(PY) -W ignore -m gpu $(ARGS)
 
 zoo: $(READY) ## Diagnose models with known faults and healthy ones (ARGS='--only lstm' narrows it); writes build/zoo.json
 	@PYTHONPATH=tests $(PY) -W ignore -m zoo.run $(ARGS)
@@ -92,6 +102,15 @@ $(READY): pyproject.toml constraints.txt | $(PY)
 	@echo "Installing gradclinic with its test and lint tools into $(VENV) (a few minutes the first time)"
 	@$(PY) -m pip install -qq --upgrade 'pip>=25.1'
 	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo,plot,s3]' --group lint --group test
+	@touch $@
+
+# The versions of torch and of what depends on its version are those that the caller names.
+build/torch-%/.ready: pyproject.toml constraints.txt
+	@echo "Installing torch $* and what the tests need into $(@D) (may be several GB)"
+	@sh tools/make_venv.sh $(@D)
+	@$(@D)/bin/python -m pip install -qq --upgrade 'pip>=25.1'
+	@grep -vE '^(torch|transformers|tokenizers)==' constraints.txt >$(@D)/constraints.txt
+	@$(@D)/bin/python -m pip install -qq -c $(@D)/constraints.txt --editable '.[all,demo,plot]' --group test 'torch==$*' $(if $(WITH),'$(WITH)')
 	@touch $@
 
 $(SYSTEM_READY): $(READY)

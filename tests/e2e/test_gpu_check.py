@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 ONLY_ON_CUDA = {"memory_limit", "synchronisations", "analysis_cost"}  # steps that a dry run cannot answer wholly
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_step_runs_without_a_gpu(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     command = (sys.executable, "-m", "gpu", "--device", "cpu", "--smoke", "--output", str(output))

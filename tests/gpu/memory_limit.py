@@ -15,7 +15,7 @@ from real_worker import RealWorker
 
 GIB_BYTES = 1 << 30
 DEVICE_MEMORY_SHARE = 0.05  # of the GPU
-HOST_MEMORY_BYTES = GIB_BYTES  # of a dry run
+HOST_MEMORY_BYTES = GIB_BYTES // 2  # of a dry run
 FLOAT_BYTES = 4
 FINAL_SECONDS = 90.0
 WORK = (sys.executable, "-m", "gradclinic", "work")

@@ -34,6 +34,7 @@ from zoo.case import CASES, Built, Case
 Request: TypeAlias = "tuple[pb.DiagnosisSpec, dict[executor_pb2.Attachment.ValueType, str]]"
 
 SEED = 1234
+CPU = torch.device("cpu")
 RESULTS = Path("build/zoo.json")
 DEPTHS = {"quick": pb.DEPTH_QUICK, "standard": pb.DEPTH_STANDARD, "thorough": pb.DEPTH_THOROUGH}
 WORSE_THAN_INFO = (finding_pb2.SEVERITY_WARNING, finding_pb2.SEVERITY_CRITICAL)
@@ -104,10 +105,10 @@ def laid_out(case: Case, built: Built, folder: Path, depth: str) -> Request:
     return request(built, folder, depth)
 
 
-def analysed(asked: Request) -> pb.DiagnosisResult:
+def analysed(asked: Request, device: torch.device = CPU) -> pb.DiagnosisResult:
     """What the engine answers."""
     spec, files = asked
-    return analysis.analyse(spec, files, device=torch.device("cpu"), entered=lambda *_: None)
+    return analysis.analyse(spec, files, device=device, entered=lambda *_: None)
 
 
 def line_of(source: finding_pb2.SourceLine) -> str:
