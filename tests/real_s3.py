@@ -50,6 +50,11 @@ class S3Server:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    @property
+    def pids(self) -> set[int]:
+        """Its process id, while it was started."""
+        return set() if self._process is None else {self._process.pid}
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.directory.mkdir(mode=0o700, exist_ok=True)

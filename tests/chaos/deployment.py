@@ -113,7 +113,7 @@ class Deployment:
     def tree(self) -> set[int]:
         """Return the process ids of everything that belongs to this deployment."""
         roots = [self.api.process.pid, *(worker.process.pid for worker in self.workers)]
-        pids = set(roots)
+        pids = {*roots, *self.s3.pids}
         if self.redis.running:
             pids.add(self.redis.pid)
         for root in roots:
