@@ -28,6 +28,7 @@ SMOKE_SIZE_BYTES = 64 << 20
 DISTINCT_CHUNKS = 16
 UPLOAD_TIMEOUT_SECONDS = 300.0
 MIB_BYTES = 1 << 20
+AIMS = {"redis": 0.5, "file": 0.75}  # Redis copies each byte three more times: in, into its log, out to the file
 
 
 class Payload:
@@ -94,7 +95,7 @@ def _rows(name: str, size_bytes: int, seconds: dict[str, list[float]], growth_by
             bench="upload",
             what=f"upload of {size_bytes // MIB_BYTES} MiB into {name}, rate over a raw gRPC stream",
             value=rate[name] / rate["raw"],
-            at_least=0.6,
+            at_least=AIMS[name],
             details={"upload_mib_per_second": rate[name], "raw_mib_per_second": rate["raw"]},
         ),
         Measured(

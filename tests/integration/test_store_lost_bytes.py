@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -35,7 +35,7 @@ def harm(store: Store, tmp_path: Path, how: str) -> None:
     client = store.connection.client
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     keys = sorted(client.scan_iter(f"{CHUNK_KEY}*"))
-    content = files[-1].read_bytes() if files else client.get(keys[-1]) or b""
+    content = files[-1].read_bytes() if files else cast("bytes", client.get(keys[-1]))
     harmed = {"changed": bytes([content[0] ^ 1]) + content[1:], "shortened": content[:-1], "gone": b""}[how]
     if how == "gone":
         files[-1].unlink() if files else client.delete(keys[-1])
