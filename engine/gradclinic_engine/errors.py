@@ -1,7 +1,8 @@
-"""Why an analysis gives up.
+"""Why the engine gives up.
 
 AnalysisError
 └── RaisedError
+ConversionError
 """
 
 from __future__ import annotations
@@ -48,3 +49,7 @@ class RaisedError(AnalysisError):
     def __init__(self, failure: AnalysisError, said: str) -> None:
         super().__init__(failure.reason, failure.message, field=failure.field, trace=failure.trace)
         self.said = said
+
+
+class ConversionError(Exception):
+    """A live module cannot be turned into what the engine reads; says why."""

@@ -28,3 +28,8 @@ def split_trace(text: str) -> tuple[str, str]:
 def _names_error(line: str) -> bool:
     name, colon, _ = line.partition(":")
     return bool(colon) and not line.startswith(" ") and name.replace(".", "").replace("_", "").isalnum()
+
+
+def is_raised_by_script(error: BaseException | None) -> bool:
+    """Whether a script raised it by a statement of its own (`raise`, `assert`), in whatever words."""
+    return isinstance(error, torch.jit.Error)

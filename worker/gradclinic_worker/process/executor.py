@@ -16,6 +16,7 @@ from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_engine.errors import AnalysisError
 from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.observe import randomness
+from gradclinic_engine.torchscript.raised import is_raised_by_script
 from gradclinic_worker.process import pipe, rehearsal
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ def _answer(
 def _seen_by_cage(error: AnalysisError) -> diagnosis_pb2.Failure:
     """The failure; a file that the cage kept shut is called what it is, an operator that is not allowed.
 
-    What the model raises itself comes as a `torch.jit.Error`, and is its own business, whatever it says.
+    What the model raises itself is its own business, whatever it says.
     """
     reason = diagnosis_pb2.FailureReason.Value(f"FAILURE_REASON_{error.reason}")
     failure = diagnosis_pb2.Failure(reason=reason, message=error.message, field=error.field, trace=error.trace)
-    if _REFUSED_FILE.search(failure.message) and not isinstance(error.__cause__, torch.jit.Error):
+    if _REFUSED_FILE.search(failure.message) and not is_raised_by_script(error.__cause__):
         failure.reason = diagnosis_pb2.FAILURE_REASON_FORBIDDEN_OPERATOR
         failure.message = f"The model tried to open a file, which is not allowed here. {failure.message}"
     return failure

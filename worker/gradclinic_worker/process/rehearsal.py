@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
-import warnings
 from typing import TYPE_CHECKING
 
 import safetensors.torch
@@ -15,6 +13,7 @@ import torch
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
 from gradclinic_engine.errors import AnalysisError
 from gradclinic_engine.observe import randomness
+from gradclinic_engine.torchscript import conversion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,12 +49,9 @@ def survives_fork() -> bool:
 def rehearse(analyse: Analyse, device: torch.device, depth: diagnosis_pb2.Depth.ValueType) -> None:
     """Analyse a tiny model."""
     randomness.seed(0)
-    archive = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprecated|not supported)")
-        torch.jit.save(torch.jit.trace(_Model(), torch.randn(4, 4)), archive)
+    archive = bytes(conversion.archive_traced(_Model(), torch.randn(4, 4)))
     tensors = {
-        executor_pb2.ATTACHMENT_MODEL: archive.getvalue(),
+        executor_pb2.ATTACHMENT_MODEL: archive,
         executor_pb2.ATTACHMENT_INPUTS: safetensors.torch.save({"0": torch.randn(4, 4)}),
         executor_pb2.ATTACHMENT_TARGET: safetensors.torch.save({"target": torch.tensor([0, 1, 1, 0])}),
     }
