@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gradclinic.cli.explain import explain
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.rules import RULES
-from gradclinic_worker.explain import explain
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ["What it means", "Why it happens", "How it is measured", "Example", "What to do"]
@@ -25,8 +25,8 @@ def test_a_page_has_all_its_sections(rule: Rule) -> None:
 def test_explain_prints_the_page(rule: Rule) -> None:
     shown = CliRunner().invoke(explain, [rule.code])
     assert (0, rule.code) == (shown.exit_code, shown.output.splitlines()[0])
-    assert "".join(rule.summary.split()) in "".join(shown.output.split())
-    assert max(map(len, shown.output.splitlines())) <= 120
+    assert "".join(rule.summary.replace("`", "").split()) in "".join(shown.output.split())
+    assert max(map(len, shown.output.splitlines())) <= 100
 
 
 def test_explain_alone_lists_all_codes() -> None:
@@ -50,7 +50,7 @@ def test_the_documentation_is_what_the_rules_say() -> None:
 
 def test_rules_need_no_torch() -> None:
     loaded = (
-        "import sys, gradclinic_worker.explain, gradclinic_worker.report; "
+        "import sys, gradclinic.cli.explain, gradclinic_worker.report; "
         "print('torch' in sys.modules, 'redis' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)

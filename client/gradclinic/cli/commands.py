@@ -17,10 +17,10 @@ _OWN: Final = {  # name -> (where it is, its line in the list)
     "watch": ("gradclinic.cli.reading:watch", "Follow a diagnosis until it is finished, then show it."),
     "cancel": ("gradclinic.cli.reading:cancel", "Cancel a diagnosis."),
     "delete": ("gradclinic.cli.reading:delete", "Delete a finished diagnosis."),
+    "explain": ("gradclinic.cli.explain:explain", "Explain a finding's code."),
 }
 _LENT_GROUP: Final = "gradclinic.commands"  # entry points of other rooms
 _LENT: Final = {  # name -> (the extra that brings what it needs, its line in the list)
-    "explain": ("worker", "Explain a finding's code."),
     "serve": ("service", "Serve the gRPC API."),
     "work": ("worker", "Run a worker."),
     "token": ("service", "Say who may call: make, list and revoke tokens."),
