@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -20,10 +20,12 @@ from gradclinic.errors import BadCall
 from gradclinic.payloads import Payload
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 from gradclinic_engine.losses import FUNCTIONAL_LOSSES, FunctionalLossSignature
+from gradclinic_engine.optimizers import OPTIMIZERS, setting_problem
 
 if TYPE_CHECKING:
     import torch
 
+    Plain = TypeVar("Plain", str, int)
     Model: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module
     Loss: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module | None
 
@@ -76,6 +78,7 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
     model_payload, notes = _model(model, inputs)
     inputs_payload = _tensors(inputs, "inputs", single="0")
     loss, loss_payloads = _loss(options.get("loss"), options.get("loss_options") or {})
+    _check_use(options, loss)
     payloads = [model_payload, inputs_payload, *loss_payloads]
     spec = diagnosis_pb2.DiagnosisSpec(
         model_sha256=model_payload.sha256,
@@ -83,22 +86,22 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         loss=loss,
         optimizer=_optimizer(options.get("optimizer")),
         depth=_depth(options.get("depth")),
-        device=options.get("device") or "",
+        device=_of(str, options.get("device"), "device") or "",
         labels=_labels(options.get("labels") or {}),
-        run=options.get("run") or "",
-        output="" if options.get("output") is None else str(options.get("output")),
+        run=_of(str, options.get("run"), "run") or "",
+        output=_output(options.get("output")),
         seed=_seed(options.get("seed", 0)),
         timeout=_timeout(options.get("timeout")),
         priority=_priority(options.get("priority", 0)),
     )
-    if (step := options.get("step")) is not None:
+    if (step := _of(int, options.get("step"), "step")) is not None:
         spec.step = step
     if (target := options.get("target")) is not None:
-        _check_target(target, loss.functional.name)
+        _check_names(target, loss.functional.name)
         payloads.append(_tensors(target, "target", single="target"))
         spec.target_sha256 = payloads[-1].sha256
     request = diagnosis_pb2.CreateDiagnosisRequest(
-        spec=spec, request_id=str(uuid.uuid4()), allow_reuse=options.get("reuse", True)
+        spec=spec, request_id=str(uuid.uuid4()), allow_reuse=bool(options.get("reuse", True))
     )
     return Submission(request, tuple(payloads), tuple(notes))
 
@@ -130,7 +133,18 @@ def _tensors(value: object, argument: str, single: str) -> Payload:
     return Payload.of(argument, artifact_pb2.ARTIFACT_KIND_TENSORS, content)
 
 
-def _check_target(target: object, loss: str) -> None:
+def _check_use(options: RequestOptions, loss: diagnosis_pb2.LossSpec) -> None:
+    """Refuses what a loss of this kind would leave unused."""
+    kind = loss.WhichOneof("kind")
+    if kind == "model" and options.get("target") is not None:
+        raise BadCall("target: the loss 'model' takes none; give forward its target among the inputs")
+    if kind == "random_projection":
+        for name in ("target", "output"):
+            if options.get(name) is not None:
+                raise BadCall(f"{name}: is not used without a loss; name one, for example loss='cross_entropy'")
+
+
+def _check_names(target: object, loss: str) -> None:
     signature = FUNCTIONAL_LOSSES.get(loss)
     if signature is None or isinstance(target, (str, os.PathLike)):
         return
@@ -201,7 +215,13 @@ def _optimizer(optimizer: str | Mapping[str, object] | None) -> diagnosis_pb2.Op
     name = options.pop("name", None)
     if not isinstance(name, str) or not name:
         raise BadCall('optimizer: needs a name, for example {"name": "adam", "lr": 1e-3}')
-    return diagnosis_pb2.OptimizerSpec(name=name.lower(), options=_struct(options, "optimizer"))
+    name = name.lower()
+    settings = {key: _json(value, f"optimizer[{key!r}]") for key, value in options.items()}
+    if name in OPTIMIZERS:  # else perhaps the server is newer, it shall decide
+        for key, value in settings.items():
+            if (problem := setting_problem(name, key, value)) is not None:
+                raise BadCall(f"optimizer: {problem}")
+    return diagnosis_pb2.OptimizerSpec(name=name, options=_struct(settings, "optimizer"))
 
 
 def _struct(options: Mapping[str, object], argument: str) -> Struct:
@@ -221,6 +241,21 @@ def _json(value: object, argument: str) -> Any:
     if hasattr(value, "item"):  # a zero-dimensional tensor or numpy scalar
         return _json(value.item(), argument)
     raise BadCall(f"{argument}: expected a number, a string or a list of them, got {type(value).__name__}")
+
+
+def _of(kind: type[Plain], value: object, argument: str) -> Plain | None:
+    """A plain value of that type; None where none is given."""
+    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+        return value
+    raise BadCall(f"{argument}: must be {kind.__name__}, got {value!r}")
+
+
+def _output(output: str | int | None) -> str:
+    if output is None:
+        return ""
+    if isinstance(output, (str, int)) and not isinstance(output, bool) and output != "":
+        return str(output)
+    raise BadCall(f"output: must be an index or a dotted name, got {output!r}")
 
 
 def _depth(depth: str | None) -> diagnosis_pb2.Depth.ValueType:
@@ -251,7 +286,7 @@ def _priority(priority: int) -> int:
 def _timeout(seconds: float | None) -> Duration | None:
     if seconds is None:
         return None
-    if not seconds > 0 or not math.isfinite(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0 or not math.isfinite(seconds):
         raise BadCall(f"timeout: must be a positive number of seconds, got {seconds!r}")
     nanos = round(seconds * _NANOS_PER_SECOND)
     return Duration(seconds=nanos // _NANOS_PER_SECOND, nanos=nanos % _NANOS_PER_SECOND)

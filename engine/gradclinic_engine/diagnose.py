@@ -14,7 +14,7 @@ from gradclinic_engine import rules, tensors
 from gradclinic_engine.observe import criterion, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
 from gradclinic_engine.records import Environment
-from gradclinic_engine.request import Stage
+from gradclinic_engine.request import Depth, Stage
 from gradclinic_engine.result import result_of
 from gradclinic_engine.torchscript import archive
 
@@ -106,9 +106,19 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     entered(Stage.PREPARE, 0.1)
     subject = Subject(model.prepare(arguments), tuple(arguments.values()), inputs, loss, request.seed)
     found = observe.observe(subject, entered=entered)
-    found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed)))
+    found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed), *_not_tried(request)))
     sources = further_runs.Sources(
         model=lambda: load(request.model, "model"),
         inputs=lambda: tensors.read_tensors(request.inputs, device=device, field="inputs"),
     )
     return further_runs.extend(found, subject, sources, request.depth)
+
+
+def _not_tried(request: Request) -> tuple[str, ...]:
+    """What was asked for and changes nothing yet."""
+    notes = []
+    if request.depth is Depth.THOROUGH:
+        notes.append("Not tried: the training probe. It does not exist yet: `thorough` did the same as `standard`.")
+    if request.optimizer:
+        notes.append(f"Not tried: judgements that depend on the optimizer ({request.optimizer}). None does yet.")
+    return tuple(notes)

@@ -92,7 +92,7 @@ class Location(Record):
 
     module: str | None = None  # path as in named_modules(); "" is the root
     parameter: str | None = None  # name as in named_parameters()
-    name: str | None = None  # `input:NAME`, `target`, `loss` or `optimizer`
+    name: str | None = None  # `input:NAME`, `target` or `loss`
     op: str | None = None  # for example `aten::relu`
     source: SourceLine | None = None
 

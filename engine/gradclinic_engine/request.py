@@ -15,7 +15,7 @@ class Depth(enum.StrEnum):
 
     QUICK = "QUICK"  # one forward and backward pass
     STANDARD = "STANDARD"  # further runs, where what was found can be told apart only so
-    THOROUGH = "THOROUGH"
+    THOROUGH = "THOROUGH"  # so far as much as STANDARD
 
 
 class Stage(enum.StrEnum):
@@ -59,6 +59,7 @@ class Request:
         output: Which output of the model the loss gets: an index or dotted name; "" is the only floating tensor.
         depth: How much is run.
         seed: Of every random number generator.
+        optimizer: Name of the torch.optim class that trains the model, in lower case; "": not known.
     """
 
     model: str
@@ -68,3 +69,4 @@ class Request:
     output: str = ""
     depth: Depth = Depth.STANDARD
     seed: int = 0
+    optimizer: str = ""

@@ -125,6 +125,20 @@ def test_an_unknown_option_on_the_wire(channel: grpc.Channel) -> None:
     assert ("INVALID_ARGUMENT", "INVALID_REQUEST", [field]) == refusal(caught.value)
 
 
+def test_what_nothing_would_use_on_the_wire(channel: grpc.Channel) -> None:
+    digest = hashlib.sha256(b"whatever").hexdigest()
+    optimizer = diagnosis_pb2.OptimizerSpec(name="sgd")
+    optimizer.options.update({"betas": [0.9, 0.99]})
+    spec = diagnosis_pb2.DiagnosisSpec(
+        model_sha256=digest, inputs_sha256=digest, target_sha256=digest, output="0", optimizer=optimizer
+    )
+    request = diagnosis_pb2.CreateDiagnosisRequest(spec=spec, request_id=str(uuid.uuid4()))
+    with pytest.raises(grpc.RpcError) as caught:
+        diagnosis_pb2_grpc.DiagnosisServiceStub(channel).CreateDiagnosis(request, timeout=TIMEOUT_SECONDS)
+    fields = ["spec.target_sha256", "spec.output", "spec.optimizer.options['betas']"]
+    assert ("INVALID_ARGUMENT", "INVALID_REQUEST", fields) == refusal(caught.value)
+
+
 def test_a_diagnosis_of_what_was_never_uploaded(channel: grpc.Channel) -> None:
     digest = hashlib.sha256(b"never uploaded").hexdigest()
     spec = diagnosis_pb2.DiagnosisSpec(model_sha256=digest, inputs_sha256=digest)

@@ -71,6 +71,26 @@ def test_an_unknown_loss(client: Client, mlp: nn.Module, inputs: torch.Tensor, t
     assert "did you mean cross_entropy" in str(caught.value)
 
 
+def test_a_target_that_nothing_uses(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
+    with pytest.raises(BadCall, match="target: is not used without a loss"):
+        client.diagnose(mlp, inputs, target=target)
+    with pytest.raises(BadCall, match="target: the loss 'model' takes none"):
+        client.diagnose(mlp, inputs, target=target, loss="model")
+
+
+def test_an_unknown_setting_of_an_optimizer(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    with pytest.raises(BadCall, match="sgd has no setting 'betas'"):
+        client.diagnose(mlp, inputs, optimizer={"name": "sgd", "betas": [0.9, 0.99]})
+
+
+def test_what_changes_nothing_yet_is_noted(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
+    diagnosis = client.diagnose(mlp, inputs, depth="thorough", optimizer="sgd", wait=30)
+    noted = [note for note in diagnosis.notes if note.startswith("Not tried: ")]
+    assert ["the training probe", "judgements that depend on the optimizer (sgd)"] == [
+        note.removeprefix("Not tried: ").partition(".")[0] for note in noted
+    ]
+
+
 def test_an_unknown_option(client: Client, mlp: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> None:
     with pytest.raises(BadCall, match="temperature"):
         client.diagnose(mlp, inputs, target=target, loss="cross_entropy", loss_options={"temperature": 2.0})

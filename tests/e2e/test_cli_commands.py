@@ -151,6 +151,8 @@ def test_usage_exits_with_2(stack: RealStack, arguments: tuple[str, ...], messag
         (("--loss", "cross_entropy", "--loss-option", "reduction=none"), "'mean' or 'sum'"),
         (("--loss-option", "novalue"), "KEY=VALUE"),
         (("--optimizer-option", "lr=1"), "needs --optimizer"),
+        (("--optimizer", "sgd", "--optimizer-option", "rate=1"), "has no setting 'rate'"),
+        (("--output", "logits"), "output: is not used without a loss"),
         (("--inputs", "absent.safetensors"), "absent.safetensors"),
         (("--depth", "odd"), "odd"),
     ],

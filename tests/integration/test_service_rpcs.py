@@ -129,6 +129,8 @@ async def test_the_largest_error_still_arrives(redis_url: str) -> None:
 async def test_a_missing_artifact_is_named(redis_url: str, missing: str) -> None:
     async with running_api(redis_url) as api:
         spec = (await api.create()).spec
+        spec.loss.functional.name = "mse_loss"
+        spec.target_sha256 = spec.inputs_sha256
         setattr(spec, missing, sha256(b"never uploaded"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await api.diagnoses.CreateDiagnosis(diagnosis_pb2.CreateDiagnosisRequest(spec=spec), timeout=5)

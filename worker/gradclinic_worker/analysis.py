@@ -87,6 +87,7 @@ def request_of(spec: diagnosis_pb2.DiagnosisSpec, files: Mapping[executor_pb2.At
         output=spec.output,
         depth=DEPTHS.get(spec.depth, Depth.STANDARD),
         seed=spec.seed,
+        optimizer=spec.optimizer.name,
     )
 
 

@@ -36,7 +36,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return pairs
 
 
-def _labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def as_labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """KEY=VALUE labels; values stay text."""
     return {key: value.partition("=")[2] for key, value in zip(_pairs(context, parameter, values), values, strict=True)}
 
@@ -67,7 +67,7 @@ def _labels(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--output", metavar="NAME|INDEX", help="Which output a named loss gets.")
 @click.option("--run", metavar="NAME", help="Training run this belongs to.")
 @click.option("--step", type=int, help="Training step within the run.")
-@click.option("--label", "labels", multiple=True, callback=_labels, metavar="KEY=VALUE", help="Label for filtering.")
+@click.option("--label", "labels", multiple=True, callback=as_labels, metavar="KEY=VALUE", help="Label for filtering.")
 @click.option(
     "--depth", type=click.Choice(["quick", "standard", "thorough"]), help="How deep to look. [default: standard]"
 )

@@ -13,6 +13,7 @@ from rich.text import Text
 from gradclinic import figures
 from gradclinic.cli.answer import answer, fail_on_option, html_option, json_option
 from gradclinic.cli.connecting import connecting
+from gradclinic.cli.diagnose import as_labels
 from gradclinic.cli.progress import ProgressDisplay
 from gradclinic.cli.report import show as print_content
 from gradclinic.plain_text import safe
@@ -97,7 +98,14 @@ def delete(*, id: str, service: Service) -> None:  # noqa: A002
 
 @click.command("list")
 @click.option("--run", metavar="NAME", help="Only this training run.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only with this label; may be repeated.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=as_labels,
+    metavar="KEY=VALUE",
+    help="Only with this label; may be repeated.",
+)
 @click.option("--state", type=click.Choice(_STATES), help="Only in this state.")
 @click.option("--verdict", type=click.Choice(_VERDICTS), help="Only with this verdict.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most this many.")
@@ -107,7 +115,7 @@ def delete(*, id: str, service: Service) -> None:  # noqa: A002
 def list_(  # noqa: PLR0913 - one per option
     *,
     run: str | None,
-    labels: tuple[str, ...],
+    labels: dict[str, str],
     state: str | None,
     verdict: str | None,
     limit: int,
@@ -116,9 +124,8 @@ def list_(  # noqa: PLR0913 - one per option
     service: Service,
 ) -> None:
     """List diagnoses, newest first."""
-    wanted = {key: value for key, _, value in (label.partition("=") for label in labels)}
     with service.connect() as client:
-        page = client.list(run=run, labels=wanted, state=state, verdict=verdict, page_size=limit, page_token=page_token)
+        page = client.list(run=run, labels=labels, state=state, verdict=verdict, page_size=limit, page_token=page_token)
     if as_json:
         click.echo(json.dumps(page.to_dict(), indent=2, allow_nan=False))
         return

@@ -85,7 +85,7 @@ class _DiagnosisStageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     DIAGNOSIS_STAGE_JUDGE: _DiagnosisStage.ValueType  # 6
     """The rules judge what was measured."""
     DIAGNOSIS_STAGE_PROVE: _DiagnosisStage.ValueType  # 7
-    """Interventions are tried on a copy."""
+    """Interventions are tried on a copy. No server does so yet."""
     DIAGNOSIS_STAGE_STORE: _DiagnosisStage.ValueType  # 8
     """The result is written to the store."""
 
@@ -107,7 +107,7 @@ DIAGNOSIS_STAGE_BACKWARD: DiagnosisStage.ValueType  # 5
 DIAGNOSIS_STAGE_JUDGE: DiagnosisStage.ValueType  # 6
 """The rules judge what was measured."""
 DIAGNOSIS_STAGE_PROVE: DiagnosisStage.ValueType  # 7
-"""Interventions are tried on a copy."""
+"""Interventions are tried on a copy. No server does so yet."""
 DIAGNOSIS_STAGE_STORE: DiagnosisStage.ValueType  # 8
 """The result is written to the store."""
 global___DiagnosisStage = DiagnosisStage
@@ -123,9 +123,13 @@ class _DepthEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumType
     DEPTH_QUICK: _Depth.ValueType  # 1
     """One forward and backward pass."""
     DEPTH_STANDARD: _Depth.ValueType  # 2
-    """Quick, and proofs of what was found."""
+    """Quick, and further runs: with one sample changed, and with TorchScript's own
+    executor.
+    """
     DEPTH_THOROUGH: _Depth.ValueType  # 3
-    """Standard, and the training probe."""
+    """So far the same as standard, and a note of the result says so. The training
+    probe will be added here.
+    """
 
 class Depth(_Depth, metaclass=_DepthEnumTypeWrapper):
     """How deep to look."""
@@ -135,9 +139,13 @@ DEPTH_UNSPECIFIED: Depth.ValueType  # 0
 DEPTH_QUICK: Depth.ValueType  # 1
 """One forward and backward pass."""
 DEPTH_STANDARD: Depth.ValueType  # 2
-"""Quick, and proofs of what was found."""
+"""Quick, and further runs: with one sample changed, and with TorchScript's own
+executor.
+"""
 DEPTH_THOROUGH: Depth.ValueType  # 3
-"""Standard, and the training probe."""
+"""So far the same as standard, and a note of the result says so. The training
+probe will be added here.
+"""
 global___Depth = Depth
 
 class _FailureReason:
@@ -284,7 +292,8 @@ class DiagnosisSpec(google.protobuf.message.Message):
     """
     target_sha256: builtins.str
     """SHA-256 of the target, a safetensors artifact: one tensor `target`, or one
-    per argument of the torch function. Empty when the loss needs none.
+    per argument of the torch function. An error where the loss takes none: without
+    a loss, and where the model returns its loss.
     """
     depth: global___Depth.ValueType
     """How deep to look."""
@@ -295,8 +304,8 @@ class DiagnosisSpec(google.protobuf.message.Message):
     step: builtins.int
     """Training step within the run."""
     output: builtins.str
-    """Which output a named loss gets: an index or a dotted name. Empty: the only
-    floating tensor.
+    """Which output the loss gets: an index or a dotted name. Empty: the only
+    floating tensor. An error without a loss.
     """
     seed: builtins.int
     """Seed of every random number generator."""
@@ -310,7 +319,9 @@ class DiagnosisSpec(google.protobuf.message.Message):
 
     @property
     def optimizer(self) -> global___OptimizerSpec:
-        """The user's optimizer, for judgements that depend on it."""
+        """The user's optimizer. It is checked and kept with the request. No judgement
+        depends on it yet, and a note of the result says so.
+        """
 
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
@@ -446,10 +457,14 @@ class OptimizerSpec(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name of the torch.optim class in lower case, for example `adam`."""
+    """Name of the torch.optim class in lower case, for example `adam`. An unknown name
+    is an error.
+    """
     @property
     def options(self) -> google.protobuf.struct_pb2.Struct:
-        """Its keyword arguments, for example `lr`."""
+        """Its keyword arguments, for example `lr`. One that the class does not have is an
+        error.
+        """
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class _SymptomEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     SYMPTOM_DATA: _Symptom.ValueType  # 7
     """The inputs."""
     SYMPTOM_TRAINING: _Symptom.ValueType  # 8
-    """Seen only over optimizer steps."""
+    """Seen only over optimizer steps. Not sent yet."""
     SYMPTOM_MODE: _Symptom.ValueType  # 9
     """Train/eval mode and structure."""
 
@@ -122,7 +122,7 @@ SYMPTOM_LOSS: Symptom.ValueType  # 6
 SYMPTOM_DATA: Symptom.ValueType  # 7
 """The inputs."""
 SYMPTOM_TRAINING: Symptom.ValueType  # 8
-"""Seen only over optimizer steps."""
+"""Seen only over optimizer steps. Not sent yet."""
 SYMPTOM_MODE: Symptom.ValueType  # 9
 """Train/eval mode and structure."""
 global___Symptom = Symptom
@@ -143,7 +143,7 @@ class Location(google.protobuf.message.Message):
     parameter: builtins.str
     """Parameter name as in named_parameters()."""
     name: builtins.str
-    """`input:NAME`, `target`, `loss` or `optimizer`."""
+    """`input:NAME`, `target` or `loss`."""
     op: builtins.str
     """Operator kind, for example `aten::relu`."""
     @property
@@ -289,7 +289,9 @@ class Finding(google.protobuf.message.Message):
 
     @property
     def proof(self) -> global___Proof:
-        """What an intervention on a copy of the program did; absent where none was run."""
+        """What an intervention on a copy of the program did. Always absent so far: no
+        intervention is run yet.
+        """
 
     @property
     def sites(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:

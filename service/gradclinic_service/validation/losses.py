@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.losses import FUNCTIONAL_LOSSES
+from gradclinic_engine.optimizers import OPTIMIZERS, setting_problem
 from gradclinic_service.errors import Violation
 from gradclinic_service.validation.fields import near, sha256_violations, shown
 
@@ -19,28 +19,11 @@ if TYPE_CHECKING:
 MAX_OPTIONS = 32
 MAX_OPTION_CHARACTERS = 1024  # of all options of one optimizer, as JSON
 
-OPTIMIZERS = (
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "asgd",
-    "lbfgs",
-    "muon",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "sparseadam",
-)  # the classes of torch.optim, in lower case
-
 
 def loss_violations(spec: DiagnosisSpec) -> Iterator[Violation]:
     """The loss is one that exists, with options that it has and the target that it needs."""
     kind = spec.loss.WhichOneof("kind")
+    yield from _unused_violations(spec, kind or "random_projection")
     if kind == "functional":
         yield from _functional_violations(spec.loss.functional, has_target=bool(spec.target_sha256))
     elif kind == "module_sha256":
@@ -53,6 +36,18 @@ def loss_violations(spec: DiagnosisSpec) -> Iterator[Violation]:
                 "is empty, but a loss module is called with (output, target); upload the target as a tensor named "
                 "`target`, or use the loss `model` where the model itself returns its loss",
             )
+
+
+def _unused_violations(spec: DiagnosisSpec, kind: str) -> Iterator[Violation]:
+    """What a loss of this kind would leave unused."""
+    if kind == "model" and spec.target_sha256:
+        yield Violation(
+            "spec.target_sha256", "the loss `model` takes no target; send the target among the inputs of forward"
+        )
+    if kind == "random_projection":
+        for field in ("target_sha256", "output"):
+            if getattr(spec, field):
+                yield Violation(f"spec.{field}", "is not used without a loss; name a loss, or leave this empty")
 
 
 def _functional_violations(loss: FunctionalLoss, *, has_target: bool) -> Iterator[Violation]:
@@ -76,13 +71,14 @@ def _functional_violations(loss: FunctionalLoss, *, has_target: bool) -> Iterato
 
 
 def optimizer_violations(optimizer: OptimizerSpec) -> Iterator[Violation]:
-    """The optimizer is one of torch.optim, with options that are plain values."""
+    """The optimizer is one of torch.optim, with settings that it has."""
     field = "spec.optimizer"
     if not optimizer.name and not optimizer.options.fields:
         return
     if optimizer.name not in OPTIMIZERS:
-        hint = near(optimizer.name, OPTIMIZERS)
+        hint = near(optimizer.name, tuple(OPTIMIZERS))
         yield Violation(f"{field}.name", f"{shown(optimizer.name)} is no class of torch.optim in lower case; {hint}")
+        return
     options = _plain(optimizer.options)
     if len(options) > MAX_OPTIONS or len(repr(options)) > MAX_OPTION_CHARACTERS:
         yield Violation(
@@ -91,22 +87,8 @@ def optimizer_violations(optimizer: OptimizerSpec) -> Iterator[Violation]:
         )
         return
     for name, value in options.items():
-        if not _is_plain(value):
-            yield Violation(
-                f"{field}.options[{shown(name)}]",
-                f"{shown(value)} is no plain value; send a finite number, a text, a boolean, null or a list of numbers",
-            )
-    learning_rate = options.get("lr", 0.0)
-    if not isinstance(learning_rate, (int, float)) or isinstance(learning_rate, bool) or learning_rate < 0:
-        yield Violation(
-            f"{field}.options['lr']", f"{shown(learning_rate)} is no learning rate; send a number, 0 or more"
-        )
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(item, (int, float)) and math.isfinite(item) for item in value)
-    return value is None or isinstance(value, (bool, str)) or (isinstance(value, float) and math.isfinite(value))
+        if (problem := setting_problem(optimizer.name, name, value)) is not None:
+            yield Violation(f"{field}.options[{shown(name)}]", problem)
 
 
 def _plain(options: Struct) -> dict[str, object]:
