@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gradclinic_store.queue import JobQueue
 
 LEASES_KEY = "gradclinic:leases"
-DELAYED_KEY = "gradclinic:delayed"
 RETENTION_KEY = "gradclinic:retention"
 PAUSE_SECONDS = 0.5  # after the first lost worker; doubles with each
 GRACE_SECONDS = 5.0  # between taking a ticket and the start that follows it nothing is lost yet

@@ -53,11 +53,6 @@ class Upload:
             self._mark = begun.mark
             self._hash_again(begun.names)
 
-    @property
-    def position_bytes(self) -> int:
-        """Where the next byte belongs."""
-        return self._position_bytes
-
     def write(self, offset_bytes: int, content: bytes | memoryview) -> None:
         """Take the next piece, of any size; it is kept until it is stored and must not change.
 

@@ -115,7 +115,6 @@ def test_an_interrupted_upload_goes_on_where_it_was(store: Store, at_bytes: int)
     assert store.artifacts.stat(sha256) is None
     assert store.artifacts.received(sha256) == at_bytes
     with store.artifacts.upload(declaration_of(CONTENT, at_bytes)) as resumed:
-        assert resumed.position_bytes == at_bytes
         resumed.write(at_bytes, CONTENT[at_bytes:])
         assert resumed.finish().sha256 == sha256
     assert b"".join(store.artifacts.read(sha256)) == CONTENT

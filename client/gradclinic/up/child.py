@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
@@ -39,7 +38,6 @@ class Child:
         self.program = program
         self.log_path = log_path
         self.ready_line = ""
-        self.started_at = time.monotonic()
         self._log: IO[bytes] = log_path.open("ab")
         self._unfinished_line = b""
         self._probed = False

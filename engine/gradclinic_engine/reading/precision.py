@@ -19,16 +19,15 @@ class Format:
 
     largest: float
     smallest: float  # the smallest number above zero
-    resolution: float  # relative distance between neighbours
 
 
 FORMATS = {
-    "float64": Format(1.797e308, 2.0**-1074, 2.0**-52),
-    "float32": Format(3.4028e38, 2.0**-149, 2.0**-23),
-    "bfloat16": Format(3.389e38, 2.0**-133, 2.0**-7),
-    "float16": Format(65504.0, 2.0**-24, 2.0**-10),
-    "float8_e5m2": Format(57344.0, 2.0**-16, 2.0**-2),
-    "float8_e4m3fn": Format(448.0, 2.0**-9, 2.0**-3),
+    "float64": Format(1.797e308, 2.0**-1074),
+    "float32": Format(3.4028e38, 2.0**-149),
+    "bfloat16": Format(3.389e38, 2.0**-133),
+    "float16": Format(65504.0, 2.0**-24),
+    "float8_e5m2": Format(57344.0, 2.0**-16),
+    "float8_e4m3fn": Format(448.0, 2.0**-9),
 }
 # Formats whose range is so narrow that ordinary values leave it; bfloat16 has the range of float32.
 NARROW = frozenset({"float16", "float8_e5m2", "float8_e4m3fn"})

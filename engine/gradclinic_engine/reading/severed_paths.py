@@ -32,14 +32,12 @@ class Severed:
         means: How.
         parameters: Names of the parameters for which all ways to the loss are cut, and this is where to begin.
         others: Further ops that cut other ways of the same parameters.
-        constant_of: For a re-wrapped constant in a trace, the site that computes the same value.
     """
 
     site: Site
     means: Means
     parameters: tuple[str, ...]
     others: tuple[Site, ...] = ()
-    constant_of: Site | None = None
 
 
 def severed_paths(paths: Paths) -> list[Severed]:
@@ -62,9 +60,8 @@ def _severed_paths(paths: Paths) -> list[Severed]:
         sites[first.index] = (first, means_of(ranked[0]))
         cut_parameters.setdefault(first.index, []).append(parameter.name)
         others.setdefault(first.index, {}).update({cut.index: cut for cut in ranked[1:]})
-    origins = {constant.index: origin for constant, origin in copies}
     return [
-        Severed(site, means, tuple(cut_parameters[index]), _apart(others[index], site), origins.get(index))
+        Severed(site, means, tuple(cut_parameters[index]), _apart(others[index], site))
         for index, (site, means) in sorted(sites.items(), key=lambda item: item[1][0].first_call_order)
     ]
 

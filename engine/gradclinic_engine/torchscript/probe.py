@@ -95,6 +95,11 @@ _LIBRARY.impl("probe_gates", _probe_gates, "CompositeImplicitAutograd")
 _LIBRARY.impl("visit", _visit, "CompositeExplicitAutograd")
 
 
+def are_on() -> bool:
+    """Whether anybody listens."""
+    return _Line.listener is not None
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Probes are on inside, and off again after it, whatever happened.
@@ -102,15 +107,10 @@ def listening(listener: Listener) -> Iterator[None]:
     Raises:
         RuntimeError: When somebody listens already.
     """
-    if _Line.listener is not None:
+    if are_on():
         raise RuntimeError("probes are already on in this process; one run at a time")
     _Line.listener = listener
     try:
         yield
     finally:
         _Line.listener = None
-
-
-def are_on() -> bool:
-    """Whether anybody listens."""
-    return _Line.listener is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -51,7 +50,6 @@ class TorchScriptProgram:
         module: The loaded module whose forward it is.
         graph: Inlined, with probes.
         returned: What forward returns, as abstract values.
-        prepare_seconds: How long it took to make this.
     """
 
     module: torch.jit.ScriptModule
@@ -64,7 +62,6 @@ class TorchScriptProgram:
     buffers: dict[str, torch.Tensor]
     unobserved: tuple[tuple[str, str], ...]
     facts: Facts
-    prepare_seconds: float
     raises: tuple[type[Exception], ...] = raised.RAISES
 
     @property
@@ -137,7 +134,6 @@ def prepare(
         archive_path: The file it came from, where source lines are looked up that loading has lost.
         inlined: Its forward, where that is inlined already; it gets the probes.
     """
-    start = time.perf_counter()
     inlined = inlined or program_inline.inline(module)
     program_autocast.apply(inlined)
     program_numbers.restore(inlined.graph)
@@ -166,7 +162,6 @@ def prepare(
             for call in inlined.opaque
         ),
         facts=facts,
-        prepare_seconds=time.perf_counter() - start,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_store import Store
 from gradclinic_store.errors import StoreError
+from gradclinic_store.fleet import REPORT_EVERY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gradclinic.v1 import server_pb2
     from gradclinic_store import StoreSettings
 
-INTERVAL_SECONDS = 2.0
 FAREWELL_SECONDS = 0.5
 """How long leaving may wait for a store that is away."""
 
@@ -83,5 +83,5 @@ class Presence:
             except StoreError as error:  # a full Redis must not end the thread either
                 self._reached(False)  # noqa: FBT003 - the one thing it says
                 _log.warning("the fleet was not reached: %s", error)
-            self._changed.wait(INTERVAL_SECONDS)
+            self._changed.wait(REPORT_EVERY_SECONDS)
             self._changed.clear()
