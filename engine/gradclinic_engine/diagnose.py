@@ -13,7 +13,7 @@ import torch
 from gradclinic_engine import rules, tensors
 from gradclinic_engine.observe import criterion, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
-from gradclinic_engine.records import Environment
+from gradclinic_engine.records import Environment, Verdict
 from gradclinic_engine.request import Depth, Stage
 from gradclinic_engine.result import result_of
 from gradclinic_engine.torchscript import archive
@@ -80,7 +80,8 @@ def diagnose(request: Request, *, device: torch.device, version: str, entered: E
         threads=torch.get_num_threads(),
         seconds_by_stage=clock.seconds,
     )
-    return result_of(judgement, environment)
+    result = result_of(judgement, environment)
+    return replace(result, notes=(*result.notes, *_not_tried(request, result)))
 
 
 def measure(request: Request, *, device: torch.device, entered: Entered) -> Measurements:
@@ -106,7 +107,7 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     entered(Stage.PREPARE, 0.1)
     subject = Subject(model.prepare(arguments), tuple(arguments.values()), inputs, loss, request.seed)
     found = observe.observe(subject, entered=entered)
-    found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed), *_not_tried(request)))
+    found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed)))
     sources = further_runs.Sources(
         model=lambda: load(request.model, "model"),
         inputs=lambda: tensors.read_tensors(request.inputs, device=device, field="inputs"),
@@ -114,9 +115,13 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     return further_runs.extend(found, subject, sources, request.depth)
 
 
-def _not_tried(request: Request) -> tuple[str, ...]:
-    """What was asked for and changes nothing yet."""
+def _not_tried(request: Request, result: DiagnosisResult) -> tuple[str, ...]:
+    """What was asked for, or belongs to the depth, and is not done yet."""
     notes = []
+    if request.depth is not Depth.QUICK and result.verdict is not Verdict.HEALTHY:
+        notes.append(
+            "Not tried: the remedies. No change is tried on a copy of the model yet, so no finding has a proof."
+        )
     if request.depth is Depth.THOROUGH:
         notes.append("Not tried: the training probe. It does not exist yet: `thorough` did the same as `standard`.")
     if request.optimizer:

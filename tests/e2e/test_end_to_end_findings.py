@@ -58,12 +58,15 @@ class Detached(nn.Module):
 
 
 def test_a_detached_encoder(client: Client, inputs: torch.Tensor, target: torch.Tensor) -> None:
-    finding = worst(client.diagnose(Detached(), inputs, target=target, loss="cross_entropy", wait=30))
+    diagnosis = client.diagnose(Detached(), inputs, target=target, loss="cross_entropy", wait=30)
+    finding = worst(diagnosis)
     assert ("detached-graph", "CRITICAL", "aten::detach") == (finding.code, finding.severity, finding.location.op)
     assert finding.location.source is not None
     assert "features = self.encoder(x).detach()" == finding.location.source.text
     assert __file__ == finding.location.source.file
     assert {"encoder.0.weight", "encoder.0.bias"} == set(finding.affected)
+    assert finding.proof is None
+    assert [note for note in diagnosis.notes if note.startswith("Not tried: the remedies.")]
 
 
 class DeadRelu(nn.Module):
