@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from pathlib import Path
@@ -27,12 +28,21 @@ def architecture(name: str, build: Callable[[], Built], form: Form = "script") -
     ARCHITECTURES.append(Case(name, form, build, None, None))
 
 
-def architectures() -> list[Case]:
-    """All of them, in the order of their files."""
+@functools.cache
+def architectures() -> dict[str, Case]:
+    """All of them, each under the name of its package and its own."""
+    found: dict[str, Case] = {}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name.endswith("_models"):
-            importlib.import_module(f"wild.{module.name}")
-    return ARCHITECTURES
+        if not module.name.endswith("_models"):
+            continue
+        known = len(ARCHITECTURES)
+        importlib.import_module(f"wild.{module.name}")
+        for case in ARCHITECTURES[known:]:
+            name = f"{module.name.removesuffix('_models')}.{case.name}"
+            if name in found:
+                raise ValueError(f"two architectures are called {name}")
+            found[name] = case
+    return found
 
 
 def classifier(

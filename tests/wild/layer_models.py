@@ -24,6 +24,7 @@ classifier(
         num_freq_bands=2, depth=2, max_freq=4.0, num_latents=8, latent_dim=32, latent_heads=2, num_classes=5
     ),
     noise(4, 16, 16, 3),
+    form="trace",
 )
 classifier(
     "perceiver_io",
@@ -33,19 +34,27 @@ classifier(
         nn.Linear(256, 5),
     ),
     noise(4, 16, 24),
+    form="trace",
 )
 projected(
     "conformer_block",
     lambda: conformer.ConformerBlock(dim=32, dim_head=8, heads=4, ff_mult=2, conv_kernel_size=7),
     noise(2, 24, 32),
+    form="trace",
 )
 projected(
     "conformer",
     lambda: conformer.Conformer(dim=32, depth=2, dim_head=8, heads=4, ff_mult=2, conv_kernel_size=7),
     noise(2, 24, 32),
+    form="trace",
 )
-projected("tcn", lambda: pytorch_tcn.TCN(8, [16, 16, 16]), noise(4, 8, 32))
-projected("tcn_gated", lambda: pytorch_tcn.TCN(8, [16, 16], use_gate=True, use_skip_connections=True), noise(4, 8, 32))
+projected("tcn", lambda: pytorch_tcn.TCN(8, [16, 16, 16]), noise(4, 8, 32), form="trace")
+projected(
+    "tcn_gated",
+    lambda: pytorch_tcn.TCN(8, [16, 16], use_gate=True, use_skip_connections=True),
+    noise(4, 8, 32),
+    form="trace",
+)
 
 
 def einops_patches() -> nn.Module:

@@ -126,6 +126,7 @@ projected(
     "vit_autoencoder",
     lambda: nets.ViTAutoEnc(1, 32, 4, hidden_size=48, mlp_dim=96, num_layers=2, num_heads=4, spatial_dims=2),
     PLAIN,
+    form="trace",
 )
 projected(
     "autoencoder_kl",

@@ -37,7 +37,6 @@ vision("googlenet", aux_logits=False, init_weights=False)
 vision("inception_v3", 96, aux_logits=False, init_weights=False)
 vision("vit_b_16", image_size=64)
 classifier("r3d_18", lambda: video.r3d_18(weights=None, num_classes=5), noise(2, 3, 4, 32, 32))
-classifier("s3d", lambda: video.s3d(weights=None, num_classes=5), noise(2, 3, 16, 64, 64))
 for make in (
     segmentation.fcn_resnet50,
     segmentation.deeplabv3_mobilenet_v3_large,
@@ -46,14 +45,14 @@ for make in (
     segmenter(
         make.__name__,
         functools.partial(make, weights=None, weights_backbone=None, num_classes=2),
-        noise(2, 3, 64, 64),
+        noise(4, 3, 64, 64),
         output="out",
     )
 for title in (
-    "Unet", "UnetPlusPlus", "FPN", "PSPNet", "PAN", "Linknet", "MAnet", "DeepLabV3Plus", "UPerNet", "Segformer",
+    "Unet", "FPN", "PSPNet", "Linknet", "MAnet", "DeepLabV3Plus", "UPerNet", "Segformer",
 ):  # fmt: skip
     segmenter(
         f"smp_{title}",
         functools.partial(getattr(smp, title), "resnet18", encoder_weights=None, classes=2),
-        noise(2, 3, 64, 64),
+        noise(4, 3, 64, 64),
     )

@@ -108,7 +108,6 @@ causal("olmo", **GROUPED)
 causal("granite", **GROUPED)
 causal("mixtral", **GROUPED, num_local_experts=4)
 causal("falcon", vocab_size=TOKENS, hidden_size=48, num_hidden_layers=2, num_attention_heads=4)
-causal("bloom", vocab_size=TOKENS, hidden_size=48, n_layer=2, n_head=4)
 causal("mpt", vocab_size=TOKENS, d_model=48, n_layers=2, n_heads=4, max_seq_len=64)
 causal(
     "opt",

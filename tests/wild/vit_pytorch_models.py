@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_pytorch import (
     SimpleViT,
@@ -34,6 +34,18 @@ from vit_pytorch import (
 
 from wild.architecture import classifier, noise
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import nn
+
+
+def traced(name: str, make: Callable[[], nn.Module], image: Callable[[], torch.Tensor]) -> None:
+    """Registers a classifier; hardly any can be scripted."""
+    classifier(name, make, image, form="trace")
+
+
 SEEING: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
@@ -45,14 +57,14 @@ SEEING: dict[str, Any] = {
 }
 
 
-classifier("vit", lambda: ViT(**SEEING), noise(4, 3, 32, 32))
-classifier("simple", lambda: SimpleViT(**SEEING), noise(4, 3, 32, 32))
-classifier("deepvit", lambda: deepvit.DeepViT(**SEEING), noise(4, 3, 32, 32))
-classifier("parallel", lambda: parallel_vit.ViT(**SEEING, num_parallel_branches=2), noise(4, 3, 32, 32))
-classifier("rotary", lambda: rvt.RvT(**SEEING), noise(4, 3, 32, 32))
-classifier("local", lambda: local_vit.LocalViT(**SEEING), noise(4, 3, 32, 32))
-classifier("cait", lambda: cait.CaiT(**SEEING, cls_depth=1), noise(4, 3, 32, 32))
-classifier(
+traced("vit", lambda: ViT(**SEEING), noise(4, 3, 32, 32))
+traced("simple", lambda: SimpleViT(**SEEING), noise(4, 3, 32, 32))
+traced("deepvit", lambda: deepvit.DeepViT(**SEEING), noise(4, 3, 32, 32))
+traced("parallel", lambda: parallel_vit.ViT(**SEEING, num_parallel_branches=2), noise(4, 3, 32, 32))
+traced("rotary", lambda: rvt.RvT(**SEEING), noise(4, 3, 32, 32))
+traced("local", lambda: local_vit.LocalViT(**SEEING), noise(4, 3, 32, 32))
+traced("cait", lambda: cait.CaiT(**SEEING, cls_depth=1), noise(4, 3, 32, 32))
+traced(
     "cct",
     lambda: cct.CCT(
         img_size=32,
@@ -66,7 +78,7 @@ classifier(
     ),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "cvt",
     lambda: cvt.CvT(
         num_classes=5,
@@ -81,29 +93,29 @@ classifier(
     ),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "pit",
     lambda: pit.PiT(image_size=32, patch_size=4, dim=48, num_classes=5, depth=(1, 1), heads=4, mlp_dim=96),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "t2t",
     lambda: t2t.T2TViT(dim=48, image_size=32, depth=2, heads=4, mlp_dim=96, num_classes=5, t2t_layers=((7, 4), (3, 2))),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "nest",
     lambda: nest.NesT(
         image_size=32, patch_size=4, dim=24, heads=2, num_hierarchies=2, block_repeats=(1, 1), num_classes=5
     ),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "levit",
     lambda: levit.LeViT(image_size=64, num_classes=5, stages=2, dim=(32, 48), depth=1, heads=(2, 3), mlp_mult=2),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "cross",
     lambda: cross_vit.CrossViT(
         image_size=32,
@@ -124,14 +136,14 @@ classifier(
     ),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "crossformer",
     lambda: crossformer.CrossFormer(
         num_classes=5, dim=(16, 24, 32, 48), depth=(1, 1, 1, 1), global_window_size=(4, 2, 2, 1), local_window_size=2
     ),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "twins",
     lambda: twins_svt.TwinsSVT(
         num_classes=5,
@@ -158,17 +170,17 @@ classifier(
     ),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "regionvit",
     lambda: regionvit.RegionViT(dim=(16, 24, 32, 48), depth=(1, 1, 1, 1), window_size=2, num_classes=5),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "mobile",
     lambda: mobile_vit.MobileViT((64, 64), (24, 32, 40), (8, 8, 16, 16, 24, 24, 32, 32, 40, 40, 64), 5),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "xcit",
     lambda: xcit.XCiT(
         image_size=32,
@@ -183,7 +195,7 @@ classifier(
     ),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "scalable",
     lambda: scalable_vit.ScalableViT(
         num_classes=5,
@@ -196,22 +208,22 @@ classifier(
     ),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "sep",
     lambda: sep_vit.SepViT(num_classes=5, dim=16, dim_head=8, heads=(1, 2), depth=(1, 1), window_size=4),
     noise(4, 3, 32, 32),
 )
-classifier(
+traced(
     "max",
     lambda: max_vit.MaxViT(num_classes=5, dim=16, depth=(1, 1), dim_head=8, window_size=4),
     noise(4, 3, 64, 64),
 )
-classifier(
+traced(
     "1d",
     lambda: simple_vit_1d.SimpleViT(seq_len=64, patch_size=8, num_classes=5, dim=48, depth=2, heads=4, mlp_dim=96),
     noise(4, 3, 64),
 )
-classifier(
+traced(
     "3d",
     lambda: simple_vit_3d.SimpleViT(
         image_size=32,
@@ -226,9 +238,9 @@ classifier(
     ),
     noise(2, 3, 4, 32, 32),
 )
-classifier(
+traced(
     "vivit",
-    lambda: vivit.ViT(
+    lambda: vivit.ViViT(
         image_size=32,
         frames=4,
         image_patch_size=8,

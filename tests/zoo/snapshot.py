@@ -38,11 +38,11 @@ def part(name: str) -> dict[str, Case]:
     """The cases of a part, by the name that their lines begin with."""
     if name == "zoo":
         run.register()
-        found = CASES
+        found = {f"{case.family}.{case.name}": case for case in CASES}
     else:
         # Imported here, for what it imports is there only after `make wild-ready`.
         found = importlib.import_module("wild.architecture").architectures()
-    return {f"{name}/{case.family}.{case.name}": case for case in found}
+    return {f"{name}/{own}": case for own, case in found.items()}
 
 
 def said(finding: finding_pb2.Finding) -> str:
