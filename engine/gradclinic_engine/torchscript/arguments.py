@@ -46,7 +46,7 @@ def bind(module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor]) ->
         if names:
             arguments[known] = _fit(tree.pop(names[0]), parameter.type, names[0])
         elif parameter.has_default_value():
-            arguments[known] = parameter.default_value
+            arguments[known] = _default(parameter)
         elif isinstance(parameter.type, torch.OptionalType):
             arguments[known] = None
         else:
@@ -58,6 +58,17 @@ def bind(module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor]) ->
             "inputs", f"`{next(iter(tree))}` is no argument. {_expected(parameters)} Got: {describe(tensors)}."
         )
     return arguments
+
+
+def _default(parameter: torch.Argument) -> object:
+    try:
+        value: object = parameter.default_value
+    except RuntimeError as error:  # its class is on the caller's machine
+        raise _bad(
+            f"`{parameter.name}` has a default of the type {parameter.type}, which cannot be made here. Make it an "
+            "attribute of the module instead of an argument of forward.",
+        ) from error
+    return value
 
 
 def _expected(parameters: list[torch.Argument]) -> str:

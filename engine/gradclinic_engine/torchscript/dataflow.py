@@ -144,10 +144,7 @@ class Walk:
 
     def _constant(self, node: torch.Node) -> None:
         output = node.output()
-        if output.type().kind() == "FunctionType":
-            self._values[output.unique()] = Scalar()
-            return
-        constant = output.toIValue()
+        constant = dataflow_scalars.constant(output)
         if isinstance(constant, torch.Tensor):
             self._put_site(node, output, 0, "tensor", NOTHING, {}, is_write=False)
         else:
@@ -273,7 +270,7 @@ class Walk:
             if schema is not None and position < len(schema.viewed):
                 viewed = schema.viewed[position]
             is_write = schema is not None and viewed in schema.written
-            if form in ("number", "other") and not is_write:
+            if form in ("number", "other"):
                 self._values[output.unique()] = _container_of(form, reads)
                 continue
             self._put_site(node, output, position, form, reads, constants, is_write=is_write)

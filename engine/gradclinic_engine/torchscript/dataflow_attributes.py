@@ -62,8 +62,12 @@ class Attributes:
     def _of_module(self, path: str, name: str) -> Value:
         key = (path, name)
         if key not in self._known:
-            attribute = self._modules[path].getattr(name)
-            self._known[key] = self._convert(attribute, f"{path}.{name}" if path else name, name)
+            try:
+                attribute = self._modules[path].getattr(name)
+            except RuntimeError:  # its class is on the caller's machine: an enumeration or a script class
+                self._known[key] = Scalar()
+            else:
+                self._known[key] = self._convert(attribute, f"{path}.{name}" if path else name, name)
         return self._known[key]
 
     def _convert(self, attribute: object, path: str, name: str) -> Value:

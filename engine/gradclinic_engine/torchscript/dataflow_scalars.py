@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradclinic_engine.torchscript.dataflow_containers import known
 from gradclinic_engine.torchscript.dataflow_values import (
@@ -17,6 +17,9 @@ from gradclinic_engine.torchscript.dataflow_values import (
     tensors_in,
 )
 from gradclinic_engine.torchscript.dataflow_values import Mapping as Entries
+
+if TYPE_CHECKING:
+    import torch
 
 # Scalar operators whose result decides branches in practice.
 FOLDED: dict[str, Any] = {
@@ -79,6 +82,18 @@ def is_shape_arithmetic(kind: str, values: list[Value]) -> bool:
     if kind == "prim::NumToTensor":
         return not flow_of(values[0])
     return any(isinstance(option, Scalar) and option.is_shape for value in values for option in settle(value))
+
+
+def constant(value: torch.Value) -> object:
+    """What a constant of the graph is in Python, UNKNOWN where Python has no such value.
+
+    It has none for a function, nor for a member of the model's own enumeration, whose class is on the caller's machine.
+    """
+    try:
+        found: object = value.toIValue()
+    except RuntimeError:
+        return UNKNOWN
+    return found
 
 
 def as_value(constant: object) -> Value:
