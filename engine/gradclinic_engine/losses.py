@@ -16,12 +16,13 @@ class OptionKind(enum.Enum):
     """What a plain keyword option may be."""
 
     BOOL = "true or false"
-    INT = "an integer"
+    INT = "an integer of 64 bits"
     FLOAT = "a number"
     REDUCTION = "'mean' or 'sum'"  # 'none' gives no scalar, so there is no gradient to look at
     BATCH_REDUCTION = "'mean', 'sum' or 'batchmean'"
 
 
+_INTEGERS = range(-(2**63), 2**63)
 _REDUCTIONS = {
     OptionKind.REDUCTION: ("mean", "sum"),
     OptionKind.BATCH_REDUCTION: ("mean", "sum", "batchmean"),
@@ -91,7 +92,7 @@ def _fits(kind: OptionKind, value: object) -> bool:
         return value in _REDUCTIONS[kind]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return False
-    return kind is OptionKind.FLOAT or float(value).is_integer()
+    return kind is OptionKind.FLOAT or (float(value).is_integer() and int(value) in _INTEGERS)
 
 
 _TARGET = ("target",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from gradclinic.v1 import diagnosis_pb2, executor_pb2
+from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import judge
 from gradclinic_worker import analysis
@@ -169,3 +171,61 @@ def test_what_is_random_is_the_same_each_time_and_is_said() -> None:
     assert [site.gradient for site in one.sites] == [site.gradient for site in other.sites]
     assert () == judge(one).bugs
     assert any("seed" in note for note in one.notes)
+
+
+class Scores(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+STORED = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64),
+    *(torch.float16, torch.bfloat16, torch.float64, torch.complex64),
+)
+
+
+def zeros_and_ones(dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    return (torch.arange(math.prod(shape)) % 2).reshape(shape).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        *(("cross_entropy", zeros_and_ones(dtype, 4)) for dtype in (*STORED, *FLOAT8)),
+        *(("mse_loss", zeros_and_ones(dtype, 4, 5)) for dtype in STORED),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, torch.Tensor) else value,
+)
+def test_a_target_of_any_dtype_is_measured(loss: str, target: torch.Tensor) -> None:
+    found = observed(Scores(), [torch.randn(4, 4)], "script", target=target, loss=loss)
+    (seen,) = (each for term in found.terms for each in term.targets)
+    assert str(target.dtype) == f"torch.{seen.dtype}"
+    if not target.is_complex():
+        assert (0.0, 1.0, 0, 0) == (seen.min, seen.max, seen.nonfinite, seen.ignored)
+    assert "constant-target" not in {alarm.code for alarm in alarms(found)}
+
+
+@pytest.mark.parametrize("dtype", FLOAT8, ids=str)
+def test_a_target_that_the_loss_cannot_compute_with_is_told(dtype: torch.dtype) -> None:
+    with pytest.raises(AnalysisError, match=r"^loss: .*Float8.*`target` float8") as caught:
+        observed(Scores(), [torch.randn(4, 4)], "script", target=zeros_and_ones(dtype, 4, 5), loss="mse_loss")
+    assert FailureReason.LOSS_ERROR == caught.value.reason
+
+
+@pytest.mark.parametrize("ignored", [2**62, -(2**63), 300, 256, -254])
+def test_a_class_that_the_target_cannot_hold_is_in_none_of_its_elements(ignored: int) -> None:
+    found = observed(
+        Scores(),
+        [torch.randn(4, 4)],
+        "script",
+        target=torch.tensor([0, 1, 2, 1], dtype=torch.uint8),
+        loss="cross_entropy",
+        options={"ignore_index": ignored},
+    )
+    assert [0] == [target.ignored for term in found.terms for target in term.targets]
+    assert [] == alarms(found)

@@ -1,14 +1,22 @@
 """Vetting and loading of TorchScript archives."""
 
+from __future__ import annotations
+
+import inspect
 import pickle
+import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.torchscript import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 CPU = torch.device("cpu")
 
@@ -90,3 +98,45 @@ def test_damaged_source_lines_are_told(tmp_path: Path) -> None:
     error = refusal(path)
     assert error.reason == FailureReason.BAD_ARCHIVE
     assert "cannot load the archive" in error.message
+
+
+class Around(torch.nn.Module):
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """So little room for recursion that a hundred modules in each other are many: loading 400 takes seconds."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+def nested(folder: Path) -> Path:
+    module: torch.nn.Module = torch.nn.Linear(2, 2)
+    for _ in range(100):
+        module = torch.jit.script(Around(module))  # one by one, it takes no recursion
+    return saved(module, folder)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_modules_nested_deep_are_loaded(tmp_path: Path) -> None:
+    limit = sys.getrecursionlimit()
+    module, inlined = archive.load_inlined(str(nested(tmp_path)), device=CPU, field="model")
+    assert {"inner." * 100 + "weight", "inner." * 100 + "bias"} == {name for name, _ in module.named_parameters()}
+    assert [] == inlined.opaque
+    assert limit == sys.getrecursionlimit()
+
+
+@pytest.mark.usefixtures("little_room")
+def test_modules_nested_deeper_than_is_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_NESTED_MODULES", 0)
+    error = refusal(nested(tmp_path))
+    assert (FailureReason.BAD_ARCHIVE, "model") == (error.reason, error.field)
+    assert "its modules are nested too deep" in error.message

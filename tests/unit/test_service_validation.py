@@ -98,6 +98,11 @@ def test_every_functional_loss_needs_its_target(name: str) -> None:
             "an integer",
         ),
         (
+            {"loss": functional("cross_entropy", {"ignore_index": 1e308}), "target_sha256": SHA},
+            "spec.loss.functional.options['ignore_index']",
+            "an integer of 64 bits",
+        ),
+        (
             {"loss": functional("huber_loss", {"delta": math.inf}), "target_sha256": SHA},
             "spec.loss.functional.options['delta']",
             "a number",

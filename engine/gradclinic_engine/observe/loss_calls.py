@@ -26,6 +26,8 @@ COUNTED_CLASSES = 16
 LARGEST_COUNTED = 1_000_000
 DECILES = 11
 SAMPLED_FOR_DECILES = 1_024
+# What torch stores, but knows no smallest and largest element of.
+_UNSIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.float64}
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +72,9 @@ class LossCall:
         if whole.numel() > KEPT_ELEMENTS:
             self._parts = [_thin(whole, [d for d in range(whole.dim()) if d != kept]) for kept in range(whole.dim())]
         target = next(iter(self.targets.values()), None)
-        if self.name in ELEMENTWISE and target is not None and target.shape == whole.shape:
+        if self.name not in ELEMENTWISE or target is None or target.is_complex():
+            return
+        if target.shape == whole.shape:
             everywhere = range(whole.dim())
             self._residual = _thin(whole, everywhere).double() - _thin(target.detach(), everywhere).double()
 
@@ -146,39 +150,52 @@ def _rms(tensor: torch.Tensor) -> float:
 
 
 def _target(name: str, tensor: torch.Tensor, given_by: tuple[int | str, ...], ignored: int | None) -> Target:
-    kept = tensor.reshape(-1)
-    is_floating = tensor.is_floating_point()
+    shape, dtype = tuple(tensor.shape), _dtype(tensor)
     if tensor.is_complex() or not tensor.numel():
-        return Target(name, given_by, tuple(tensor.shape), _dtype(tensor), math.nan, math.nan)
-    skipped = 0
-    if ignored is not None and not is_floating:
-        kept = tensor[tensor != ignored]
-        skipped = tensor.numel() - kept.numel()
+        return Target(name, given_by, shape, dtype, math.nan, math.nan)
+    is_floating = tensor.is_floating_point()
+    whole = _comparable(tensor)
+    kept = whole.reshape(-1)
+    # A number that the dtype does not hold is in no element; torch would compare with what is left of it.
+    if ignored is not None and not is_floating and _holds(whole.dtype, ignored):
+        kept = kept[kept != ignored]
     finite = kept[kept.isfinite()] if is_floating else kept
-    lowest, highest = (_extreme(tensor, finite, largest=largest) for largest in (False, True))
+    lowest, highest = (_extreme(whole, finite, largest=largest) for largest in (False, True))
     return Target(
         name,
         given_by,
-        tuple(tensor.shape),
-        _dtype(tensor),
+        shape,
+        dtype,
         min=lowest.value if lowest else math.nan,
         max=highest.value if highest else math.nan,
         nonfinite=kept.numel() - finite.numel(),
-        ignored=skipped,
+        ignored=whole.numel() - kept.numel(),
         counts=_counts(finite),
         deciles=_deciles(finite),
-        samples_alike=tensor.dim() > 0 and tensor.shape[0] > 1 and bool((tensor == tensor[:1]).all()),
+        samples_alike=whole.dim() > 0 and whole.shape[0] > 1 and bool((whole == whole[:1]).all()),
         lowest=lowest,
         highest=highest,
     )
+
+
+def _comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers in a dtype of which torch finds the smallest and the largest."""
+    if tensor.dtype is torch.bool:
+        return tensor.to(torch.uint8)
+    if tensor.dtype in _UNSIGNED:
+        return tensor.to(_UNSIGNED[tensor.dtype])
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
+
+
+def _holds(dtype: torch.dtype, number: int) -> bool:
+    return dtype.is_floating_point or torch.iinfo(dtype).min <= number <= torch.iinfo(dtype).max
 
 
 def _extreme(tensor: torch.Tensor, among: torch.Tensor, *, largest: bool) -> Culprit | None:
     """The first smallest or largest element, by its place in the whole tensor."""
     if not among.numel():
         return None
-    numbers = among.to(torch.uint8) if among.dtype is torch.bool else among
-    value = numbers.max() if largest else numbers.min()
+    value = among.max() if largest else among.min()
     position = int((tensor == value).reshape(-1).to(torch.uint8).argmax())
     return Culprit(tuple(int(i) for i in torch.unravel_index(torch.tensor(position), tensor.shape)), float(value))
 

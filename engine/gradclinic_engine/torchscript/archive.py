@@ -7,7 +7,9 @@ program is the executor's process, not this file.
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +30,9 @@ from gradclinic_engine.torchscript import (
 from gradclinic_engine.torchscript.program import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from gradclinic_engine.torchscript.program import TorchScriptProgram
-
 
 PICKLE_MAGIC = b"\x80"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -39,6 +40,12 @@ ZIP_MAGIC = b"PK\x03\x04"
 FLATBUFFER_MAGIC = b"PTMF"
 
 MAX_PICKLE_BYTES = 256 * 2**20
+
+# As deep as calls are inlined. What follows loading takes one frame for each, for which Python's own limit has room.
+MAX_NESTED_MODULES = program_inline.MAX_CALL_DEPTH
+# What torch takes to wrap a module that it has loaded.
+_FRAMES_PER_MODULE = 3
+_FRAMES_AROUND = 300
 
 HOW_TO_SAVE = "Save it with torch.jit.save(torch.jit.script(model), path), or hand the module to gradclinic.Client."
 
@@ -105,8 +112,13 @@ def load_inlined(
     unit = torch._C.CompilationUnit()  # noqa: SLF001 - as torch.jit.load does, which does not give the unit
     try:
         loaded = torch._C.import_ir_module(unit, path, device, {}, False)  # type: ignore[call-arg]  # noqa: FBT003, SLF001 - torch's stub is old
-        module = torch.jit._recursive.wrap_cpp_module(loaded)  # noqa: SLF001 - the same
+        with _deep_recursion():
+            module = torch.jit._recursive.wrap_cpp_module(loaded)  # noqa: SLF001 - the same
         _vet_functions(unit, field)
+    except RecursionError as error:
+        raise _bad(
+            field, f"its modules are nested too deep: {MAX_NESTED_MODULES} in each other are read for certain."
+        ) from error
     except (torch.jit.Error, RuntimeError, ValueError, IndexError) as error:
         if says_out_of_memory(error):
             raise
@@ -121,6 +133,17 @@ def load_inlined(
             raise
         raise _unloadable(field, error) from error
     return module, inlined
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Room for MAX_NESTED_MODULES while torch loads them."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES_AROUND + _FRAMES_PER_MODULE * MAX_NESTED_MODULES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def vet(path: str, *, field: str) -> None:
