@@ -88,6 +88,7 @@ def stack(deploy: Path) -> Iterator[ComposeStack]:
 @pytest.fixture(scope="module")
 def diagnosis_id(stack: ComposeStack) -> str:
     """A diagnosis of a broken model that went through the stack."""
+    torch.manual_seed(0)
     first = nn.Linear(4, 8)
     nn.init.constant_(first.bias, -100.0)
     model = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 2))

@@ -64,14 +64,19 @@ def test_the_way_for_devices_says_the_same(tensor: torch.Tensor) -> None:
     assert row[4] == pytest.approx(expected[4], rel=1e-5)
 
 
+def drawn(*shape: int) -> torch.Tensor:
+    """Random numbers of which none is exactly zero, so that the estimate of zeros in large tensors is exact."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).abs() + 1e-3
+
+
 @pytest.mark.parametrize(
     "tensor",
     [
-        torch.randn(700, 900, generator=torch.Generator().manual_seed(0)),  # none of these is exactly zero
-        torch.randn(700, 900).t(),
-        torch.randn(900, 701)[:, ::2],
-        torch.randn(1, 9).expand(50_000, 9),
-        torch.randn(8, 3, 40, 41).to(memory_format=torch.channels_last),
+        drawn(700, 900),
+        drawn(700, 900).t(),
+        drawn(900, 701)[:, ::2],
+        drawn(1, 9).expand(50_000, 9),
+        drawn(8, 3, 40, 41).to(memory_format=torch.channels_last),
         torch.randint(-5, 5, (300, 300)),
         torch.rand(20, 20) > 0.5,
         torch.tensor(3.5),
@@ -81,6 +86,14 @@ def test_the_way_for_devices_says_the_same(tensor: torch.Tensor) -> None:
 )
 def test_layouts(tensor: torch.Tensor) -> None:
     check(statistics.measure(tensor), tensor)
+
+
+@pytest.mark.parametrize(("elements", "counted"), [(statistics.EXACT_ZEROS_ELEMENTS, 1.0), (1_000_000, 0.0)])
+def test_a_single_zero_is_counted_for_certain_only_in_a_small_tensor(elements: int, counted: float) -> None:
+    tensor = torch.ones(elements)
+    tensor[1] = 0.0  # between the elements of the strided sample
+    assert counted == statistics.measure(tensor)[2]
+    assert 1.0 == statistics.measure_on_device(tensor)[2].item()
 
 
 def test_zeros_of_a_large_rectified_tensor_are_counted_exactly() -> None:

@@ -1,8 +1,8 @@
 """Statistics of tensors: few passes, no memory of the tensor's size, no synchronisation while a device runs.
 
 Everything is counted over all elements, except the histogram, and except zeros
-in tensors over `EXACT_ZEROS_ELEMENTS`: those are only counted when a strided
-sample holds a zero.
+in tensors over `EXACT_ZEROS_ELEMENTS` on a CPU: those are only counted when a
+strided sample holds a zero.
 """
 
 from __future__ import annotations
