@@ -113,7 +113,8 @@ class Upload:
                 self._thread.shutdown()
             if not self._ended:
                 self._ended = True
-                self._part.keep()
+                with contextlib.suppress(StoreError):  # then it counts as one that is still at it
+                    self._part.keep()
 
     def _mismatch(self) -> StoreError:
         sha256 = self._hash.hexdigest()
