@@ -18,7 +18,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch test-system lint buf-lint format bench gpu-check zoo wild wild-ready chaos soak fuzz proto proto-check client pages clean
+.PHONY: help setup demo test test-torch test-system lint buf-lint format bench gpu-check zoo wild wild-ready chaos soak fuzz proto proto-check client settings pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,7 @@ lint: $(READY) proto-check ## Check style, types, imports, the contract and what
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) tools/generate_finding_pages.py --check
 	$(PY) tools/generate_client.py --check
+	$(PY) tools/generate_settings.py --check
 	@$(MAKE) --no-print-directory buf-lint
 
 buf-lint: ## Check the wire contract with buf (needs node; its absence is an error only where CI is set)
@@ -89,6 +90,9 @@ proto-check: $(PROTO_READY)
 
 client: $(READY) ## Generate the blocking client from the asynchronous one
 	$(PY) tools/generate_client.py
+
+settings: $(READY) ## Generate the table of settings in docs/ and those in deploy/ from the options
+	$(PY) tools/generate_settings.py
 
 pages: $(READY) ## Generate the findings pages of docs/ from the rules
 	$(PY) tools/generate_finding_pages.py

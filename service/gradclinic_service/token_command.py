@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradclinic.command_options import reading
+from gradclinic.command_options import Parsed
 from gradclinic_service.credentials import BadCredentials, Credentials, new_token
 from gradclinic_service.identity import Role
 from gradclinic_store.tenants import DEFAULT_TENANT, checked
@@ -42,15 +42,14 @@ def token() -> None:
     "--tenant",
     default=DEFAULT_TENANT,
     show_default=True,
-    callback=reading(checked),
+    type=Parsed("TENANT", checked),
     help="Who shares diagnoses, artifacts and limits; tenants see nothing of each other.",
 )
 @click.option(
     "--role",
     default=str(Role.SUBMIT),
     show_default=True,
-    callback=reading(Role.parse),
-    metavar="|".join(map(str, Role)),
+    type=Parsed("|".join(map(str, Role)), Role.parse),
     help="read: see diagnoses; submit: also upload, create and cancel; admin: also delete.",
 )
 @click.option("--days", type=click.IntRange(min=1), help="How long it is valid. [default: until it is revoked]")

@@ -123,7 +123,7 @@ async def test_the_server_tells_the_callers_limits_and_what_it_takes_of_them(red
         }
         assert [(RED, "submit"), (BLUE, "submit")] == [(t.caller.tenant, t.caller.role) for t in told.values()]
         limits = told[RED].limits
-        assert (7, 3, 2.5, 0.0) == (
+        assert (7, 3, 2.5, 500.0) == (
             limits.tenant_max_queued,
             limits.tenant_max_running,
             limits.tenant_submissions_per_second,

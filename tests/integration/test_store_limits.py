@@ -93,7 +93,12 @@ def test_submissions_come_in_bursts_and_then_at_their_rate(redis_url: str) -> No
 
 
 def test_the_rate_of_all_is_of_all(redis_url: str) -> None:
-    settings = StoreSettings(redis_url=redis_url, submissions_per_second=0.1, submission_burst_seconds=20.0)
+    settings = StoreSettings(
+        redis_url=redis_url,
+        submissions_per_second=0.1,
+        tenant_submissions_per_second=0.0,
+        submission_burst_seconds=20.0,
+    )
     with Store.connect(settings) as store:
         for tenant in ("red", "blue", "green"):
             ready(store, tenant)
@@ -172,10 +177,10 @@ def test_a_redis_without_a_limit_is_never_short(redis_url: str) -> None:
     [
         ({"tenant_max_queued": 1001}, "tenant_max_queued must not be above max_queued"),
         ({"tenant_max_stored_bytes": 1 << 40}, "tenant_max_stored_bytes must not be above max_stored_bytes"),
-        ({"tenant_max_running": -1}, "tenant_max_running must not be below 0"),
-        ({"submissions_per_second": -0.5}, "submissions_per_second must not be below 0"),
-        ({"submission_burst_seconds": 0.0}, "submission_burst_seconds must be above 0"),
-        ({"memory_reserve_share": 1.0}, "memory_reserve_share must be from 0 to below 1"),
+        ({"tenant_max_running": -1}, "tenant_max_running: -1 is not in the range"),
+        ({"submissions_per_second": -0.5}, "submissions_per_second: -0.5 is not in the range"),
+        ({"submission_burst_seconds": 0.0}, "submission_burst_seconds: 0.0 is not in the range"),
+        ({"memory_reserve_share": 1.0}, "memory_reserve_share: 1.0 is not in the range"),
     ],
 )
 def test_what_cannot_work_is_refused(changed: dict[str, float], said: str) -> None:

@@ -7,11 +7,11 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradclinic.command_options import ADDRESS, ADDRESS_OR_OFF, option
+from gradclinic.command_options import ADDRESS, ADDRESS_OR_OFF, Kind, read, setting, with_settings
 from gradclinic.up.child import Program
 from gradclinic.up.errors import NotInstalled
 from gradclinic.up.ports import check_free
@@ -29,43 +29,36 @@ _NEEDED = ("redis", "rq", "torch", "grpc_health")
 _DRAIN_SECONDS = "2"  # so that Ctrl-C takes less than 5 s; what is interrupted is taken up by the next `up`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpSettings:
     """What `gradclinic up` was asked for."""
 
-    listen: Address
-    metrics_listen: Address | None  # of the API; worker N listens N ports above. None: no metrics
-    workers: int
-    device: str
+    listen: Address = setting(ADDRESS, "localhost:50051", "Where to serve the API; port 0 takes any free one.")
+    workers: int = setting(Kind(click.IntRange(1, 64)), 1, "Number of workers.")
+    device: str = setting(Kind(click.STRING), "auto", "Device of the workers: auto, cpu or cuda:N.")
+    metrics_listen: Address | None = setting(
+        ADDRESS_OR_OFF,
+        "localhost:9464",
+        "Where the API serves /metrics, worker N doing so N ports above; or `off`.",
+    )
+    state_dir: Path = setting(
+        Kind(click.Path(file_okay=False, path_type=Path)),
+        default_state_dir,
+        "Where diagnoses, artifacts and logs are kept.",
+        shown="$XDG_STATE_HOME/gradclinic",
+    )
 
 
 @click.command()
-@option("--listen", ADDRESS, "localhost:50051", "Where to serve the API; port 0 takes any free one.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of workers.")
-@click.option("--device", default="auto", show_default=True, help="Device of the workers: auto, cpu or cuda:N.")
-@option(
-    "--metrics-listen",
-    ADDRESS_OR_OFF,
-    "localhost:9464",
-    "Where the API serves /metrics, worker N doing so N ports above; or `off`.",
-)
-@click.option(
-    "--state-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=default_state_dir,
-    envvar="GRADCLINIC_STATE_DIR",
-    show_envvar=True,
-    show_default="$XDG_STATE_HOME/gradclinic",
-    help="Where diagnoses, artifacts and logs are kept.",
-)
-def up(*, listen: Address, workers: int, device: str, metrics_listen: Address | None, state_dir: Path) -> None:
+@with_settings(UpSettings)
+def up(**values: Any) -> None:
     """Start a private store, the API and workers; Ctrl-C stops all of it.
 
     Diagnoses are kept in the state directory and are there again after a restart.
     """
-    settings = UpSettings(listen, metrics_listen, workers, device)
+    settings = read(UpSettings, values)
     _check_installed()
-    with StateDirectory(state_dir) as state, StopRequests() as stops:
+    with StateDirectory(settings.state_dir) as state, StopRequests() as stops:
         for flag, address in _addresses(settings):
             check_free(address, flag)
         stack = Stack(state, stops, click.echo)
