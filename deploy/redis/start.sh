@@ -10,6 +10,10 @@ hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 # `client` lets RQ name its connections and list its workers; `info` tells the server's version.
 rights='~gradclinic:* ~rq:* &* +@all -@admin -@dangerous +info +client|setname +client|list +client|id'
 
+# Who operates Redis by hand (docs/operations): reads and mends the same keys, rewrites and copies the files, follows as a
+# replica. `config` cannot move the files: Redis protects their places.
+operations='~gradclinic:* ~rq:* &* +@all -@admin -@dangerous +info +keys +slowlog +client|list +bgrewriteaof +bgsave +lastsave +config|get +config|set +replicaof +role +psync +replconf'
+
 # `default` is off for callers, yet may do everything: Redis replays its append-only file as that user, and would refuse
 # the transactions in it, which is to say lose them, if the user had fewer rights. `health` is for the health check.
 cat >/tmp/users.acl <<END
@@ -18,5 +22,8 @@ user health on nopass resetkeys resetchannels -@all +ping
 user service on #$(hash "$GRADCLINIC_SERVICE_PASSWORD") $rights
 user worker on #$(hash "$GRADCLINIC_WORKER_PASSWORD") $rights
 END
+if [ -n "${GRADCLINIC_OPERATOR_PASSWORD:-}" ]; then
+    echo "user operator on #$(hash "$GRADCLINIC_OPERATOR_PASSWORD") $operations" >>/tmp/users.acl
+fi
 
 exec redis-server /etc/gradclinic/redis.conf --maxmemory "$REDIS_MAXMEMORY"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
+from operations_pages import Operator, commands, give_accounts
 from store_cases import MODEL, QUEUE, result_of, spec_of, started
 
 if TYPE_CHECKING:
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 FILES = "appendonlydir"
 
 
-def back_up(server: RedisServer, store: Store, folder: str) -> None:
-    """As the page says: rewrite, wait, hold further rewrites off, copy."""
-    client: Any = store.connection.client
-    client.bgrewriteaof()
-    while (told := client.info("persistence"))["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]:
-        time.sleep(0.02)
-    client.config_set("auto-aof-rewrite-percentage", 0)
-    shutil.copytree(server.directory / FILES, folder)
-    client.config_set("auto-aof-rewrite-percentage", 100)
+def back_up(server: RedisServer, folder: str) -> None:
+    """Run the commands of the page, as the operator."""
+    give_accounts(server)
+    operator = Operator(server, BACKUP=folder)
+    for line in commands("backup.md", "The file"):
+        told = operator.run(line)
+        while "INFO" in line and (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]):
+            time.sleep(0.02)
+            told = operator.run(line)
+    operator.close()
 
 
 def test_a_restored_backup_has_everything_and_goes_on(private_redis: Callable[..., RedisServer], tmp_path: Any) -> None:
@@ -50,7 +52,7 @@ def test_a_restored_backup_has_everything_and_goes_on(private_redis: Callable[..
 
         writing = threading.Thread(target=write_on)
         writing.start()
-        back_up(first, store, f"{tmp_path}/backup")
+        back_up(first, f"{tmp_path}/backup")
         stop.set()
         writing.join()
     first.stop()
@@ -58,6 +60,13 @@ def test_a_restored_backup_has_everything_and_goes_on(private_redis: Callable[..
     shutil.rmtree(second.directory / FILES)
     shutil.copytree(f"{tmp_path}/backup", second.directory / FILES)
     second.start()
+    give_accounts(second)
+    operator = Operator(second)
+    now_waiting, now_running, counters = (operator.run(line) for line in commands("backup.md", "Restore"))
+    assert now_waiting >= 1
+    assert 1 == now_running
+    assert int(counters["submitted"]) >= totals.submitted
+    operator.close()
     with Store.connect(StoreSettings(redis_url=second.url)) as restored:
         assert [restored.diagnoses.get(diagnosis_id) for diagnosis_id in ids] == before
         assert b"".join(restored.artifacts.read(spec.model_sha256)) == MODEL
