@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gradclinic.v1 import artifact_pb2
 from gradclinic_store.blobs import chunks_of, collect
 from gradclinic_store.errors import ArtifactNotFound, ArtifactTooLarge, memory_short
-from gradclinic_store.part import Part
+from gradclinic_store.part import IDLE_SECONDS, Part
 from gradclinic_store.record import milliseconds, to_artifact
 from gradclinic_store.upload import Upload
 from gradclinic_store.verification import Verification
@@ -153,5 +153,13 @@ class Artifacts:
         dropped = [held.decode().partition(":")[2] for held in over if self._connection.run("artifact_drop", held)]
         for held in self._connection.run("over", PARTS_KEY, AT_MOST):
             self._connection.run("upload_drop", held)
+        self._make_room_for_records()
         collect(self._connection, self._blobs)
         return dropped
+
+    def _make_room_for_records(self) -> None:
+        """Evict artifacts before Redis is so full that new diagnoses are refused."""
+        short_bytes = self._memory.missing_for_records() if self._blobs.key_prefix else 0
+        if short_bytes > 0:
+            retention_ms = milliseconds(self._connection.settings.artifact_retention_seconds)
+            self._connection.run("evict", short_bytes, retention_ms, milliseconds(IDLE_SECONDS))

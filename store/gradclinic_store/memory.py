@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gradclinic_store.connection import Connection
 
 LOOK_EVERY_SECONDS = 1.0
+KEPT_FREE_SHARE = 0.05  # of the limit: so long before new work would be refused, artifacts make room for records
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,26 @@ class MemoryWatch:
         Raises:
             StoreUnavailable: there is no answer.
         """
+        last = self._lately()
+        return last.limit_bytes if last.used_bytes > self._usable_bytes(last) else 0
+
+    def missing_for_records(self) -> int:
+        """Return how many bytes have to come free so that records go on having room; not above 0 when none have.
+
+        Raises:
+            StoreUnavailable: there is no answer.
+        """
+        last = self._lately()
+        if not last.limit_bytes:
+            return 0
+        return last.used_bytes - round(self._usable_bytes(last) - KEPT_FREE_SHARE * last.limit_bytes)
+
+    def _lately(self) -> Memory:
         now = time.monotonic()
         if now >= self._look_again_at:
             self._last = self.read()
             self._look_again_at = now + LOOK_EVERY_SECONDS
-        usable_bytes = self._last.limit_bytes * (1 - self._connection.settings.memory_reserve_share)
-        return self._last.limit_bytes if self._last.used_bytes > usable_bytes else 0
+        return self._last
+
+    def _usable_bytes(self, memory: Memory) -> float:
+        return memory.limit_bytes * (1 - self._connection.settings.memory_reserve_share)

@@ -29,6 +29,7 @@ BENCHES = (
     "graph",
     "vetting",
     "load",
+    "record",
 )  # modules of this package, each with `measure`
 
 

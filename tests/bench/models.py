@@ -75,6 +75,26 @@ class ResNet50Images(nn.Module):
         return logits
 
 
+class ResNet18Images(nn.Module):
+    """ResNet-18: images ``[N, 3, H, W]`` to logits ``[N, 10]``."""
+
+    def __init__(self) -> None:
+        """Basic blocks, two in each of four stages."""
+        import transformers  # noqa: PLC0415 - seconds, which only those need who build it
+
+        super().__init__()
+        transformers.logging.set_verbosity_error()
+        config = transformers.ResNetConfig(
+            depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic", num_labels=10
+        )
+        self.body = transformers.ResNetForImageClassification(config)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of every image."""
+        logits: torch.Tensor = self.body(images).logits
+        return logits
+
+
 def _wide_mlp() -> nn.Module:
     """Three layers of width 1024."""
     width = MLP_WIDTH
@@ -118,6 +138,15 @@ def eager(name: str) -> nn.Module:
     torch.manual_seed(0)
     with warnings.catch_warnings(action="ignore"):  # what transformers has to say is not our subject
         return ARCHITECTURES[name].build().train()
+
+
+def save_resnet18(folder: Path) -> Saved:
+    """Saves a traced ResNet-18 with a batch of small images."""
+    torch.manual_seed(0)
+    model, images = ResNet18Images().train(), torch.randn(4, 3, 64, 64)
+    with warnings.catch_warnings(action="ignore"):  # nor what tracing has to say
+        traced = torch.jit.trace(model, (images,), check_trace=False)
+    return _save(folder, traced, images, torch.randint(10, (4,)))
 
 
 def save_traced(name: str, folder: Path, *, smoke: bool) -> Saved:

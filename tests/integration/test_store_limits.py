@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -106,8 +106,8 @@ def test_the_rate_of_all_is_of_all(redis_url: str) -> None:
         create(store, "blue")
         assert refusal(store, "green", TooManySubmissions) == ("submissions_per_second", 0.1, "all")
         create(store, "red", "request")  # a retry of what was accepted takes nothing
-        rates = store.connection.client.keys("gradclinic:submissions*")
-        assert rates == [b"gradclinic:submissions"]
+        rates = store.connection.client.keys("gradclinic:rate*")
+        assert rates == [b"gradclinic:rate"]
         assert 0 < store.connection.client.pttl(rates[0]) <= 30_000
 
 
@@ -164,6 +164,33 @@ def test_near_its_limit_redis_takes_no_new_work_and_still_ends_the_old(
         assert attempt.succeed(result_of())
         store.connection.client.delete(*ballast)
         store.diagnoses.create(spec)
+
+
+def test_artifacts_make_room_for_records(
+    private_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LOOK_EVERY_SECONDS", 0.0)
+    server = private_redis("--maxmemory", f"{40 * MIB}", "--maxmemory-policy", "noeviction")
+    settings = StoreSettings(redis_url=server.url, max_artifact_bytes=32 * MIB, max_stored_bytes=32 * MIB)
+    with Store.connect(settings) as store:
+        client: Any = store.connection.client
+        needed = spec_of(store)
+        store.diagnoses.create(needed)
+        unused = [upload(store, bytes([number]) * MIB).sha256 for number in range(24)]
+        for held in client.zrange("gradclinic:artifacts", 0, -1):
+            client.zincrby("gradclinic:artifacts", -600_000, held)  # all were used ten minutes ago
+        for number in range(10):
+            client.set(f"records:{number}", b"x" * MIB)
+        with pytest.raises(StoreFull, match="near its limit"):
+            store.diagnoses.create(needed)
+        store.reap()
+        store.diagnoses.create(needed)
+        gone = [sha256 for sha256 in unused if store.artifacts.stat(sha256) is None]
+        assert store.artifacts.stat(needed.model_sha256) is not None
+        assert len(gone) == store.counters.read().evictions >= 1
+        for _ in range(5):
+            store.reap()
+        assert store.counters.read().evictions <= 8  # no more than needed
 
 
 def test_a_redis_without_a_limit_is_never_short(redis_url: str) -> None:
