@@ -129,13 +129,16 @@ class Diagnoses:
         Raises:
             DiagnosisNotFound: there is none.
         """
-        with self._connection.translated(), self._connection.client.pipeline(transaction=True) as pipeline:
+        # In this order: who sees a result in the record finds the flow that came with it, unless both have gone.
+        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(KEY + diagnosis_id)
             if full:
                 pipeline.get(f"{FLOW_KEY}{self.tenant}:{diagnosis_id}")
             pipeline.time()
             fields, *flow, (now_seconds, _) = pipeline.execute()
         if not fields or fields[b"tenant"].decode() != self.tenant:
+            raise DiagnosisNotFound(diagnosis_id)
+        if b"summary" in fields and flow == [None]:
             raise DiagnosisNotFound(diagnosis_id)
         if int(fields.get(b"end_ms", 0)) > (now_seconds - JUST_ENDED_SECONDS) * MS_PER_SECOND:
             self._connection.await_written()  # what is shown as final must never be another one later
@@ -207,7 +210,7 @@ class Diagnoses:
 
     def _start(self, queue: str, ticket: str, worker_id: str, diagnosis_id: str = "") -> Attempt | None:
         settings = self._connection.settings
-        nonce, lease_ms = secrets.token_hex(8), milliseconds(settings.lease_seconds)
+        nonce, lease_ms = secrets.randbits(63), milliseconds(settings.lease_seconds)
         flat = self._connection.run(
             "start",
             queue,

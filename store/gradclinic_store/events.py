@@ -1,11 +1,14 @@
-"""The events of a diagnosis, followed as they happen: one stream per diagnosis, its entry ids are the revisions."""
+"""The events of a diagnosis, followed as they happen: one stream per diagnosis, its entry ids are the revisions.
+
+Ten minutes after the end the stream goes. Who follows later gets the last event alone, which the record still tells.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -24,10 +27,12 @@ if TYPE_CHECKING:
     from gradclinic_store.settings import StoreSettings
 
 EVENTS_KEY = "gradclinic:events:"
-LOOK_EVERY_SECONDS = 2.0  # without an event: is the diagnosis still there?
+LOOK_EVERY_SECONDS = 10.0  # without an event: is the diagnosis still there, and Redis?
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 MOST_CONNECTIONS = 1 << 16  # each who follows waits on one; redis-py would stop at 100
+LAST_EVENT = ("state", "stage", "progress", "attempt", "end_ms")  # of a record that is final: its last event
+Entry: TypeAlias = tuple[bytes, dict[bytes, bytes]]  # of a stream: its id and fields
 FINAL_STATES = frozenset(
     {
         diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
@@ -109,9 +114,11 @@ class Events:
             revision = max(0, after_revision)
             block_ms = 1  # the first time: there may be no such diagnosis
             while True:
-                entries = await self._read(client, diagnosis_id, revision, block_ms)
+                entries, over = await self._read(client, diagnosis_id, revision, block_ms), False
+                if not entries:
+                    entries, over = await self._settled(client, diagnosis_id, revision)
                 # Not all watches of a process at once: those that begin together would also look together.
-                block_ms = round(LOOK_EVERY_SECONDS * MS_PER_SECOND * random.uniform(0.6, 1.2))  # noqa: S311 - no secret
+                block_ms = round(LOOK_EVERY_SECONDS * MS_PER_SECOND * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 for entry_id, fields in entries:
                     revision = int(entry_id.partition(b"-")[0])
                     event = _event(revision, fields)
@@ -121,28 +128,38 @@ class Events:
                     yield event
                     if final:
                         return
-                if not entries and await self._is_over(client, diagnosis_id, revision):
+                if over:
                     return
 
-    async def _is_over(self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int) -> bool:
-        """Whether nothing can come after a revision; an unknown diagnosis raises.
+    async def _settled(self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int) -> tuple[list[Entry], bool]:
+        """Return the last event of what ended so long ago that its events are gone, and whether nothing comes any more.
 
-        Two hundred watches ask this a hundred times a second, so no thread and no whole record is needed for it.
+        An unknown diagnosis raises. Every watch asks this now and then: no thread and no whole record is needed for it.
         """
         try:
-            asked: Any = client.hmget(KEY + diagnosis_id, ["tenant", "state", "revision"])
-            tenant, state, last_revision = await asked
+            asked: Any = client.hmget(KEY + diagnosis_id, ["tenant", *LAST_EVENT, "revision"])
+            tenant, *last, last_revision = await asked
+            if tenant is None or tenant.decode() != self._diagnoses.tenant:
+                raise DiagnosisNotFound(diagnosis_id)
+            if int(last[0]) not in FINAL_STATES:
+                return [], False
+            if revision >= int(last_revision):
+                return [], True
+            there: Any = client.exists(self._key(diagnosis_id))
+            if await there:
+                return [], False  # it came meanwhile
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            return False  # the next read waits for Redis to come back
-        if tenant is None or tenant.decode() != self._diagnoses.tenant:
-            raise DiagnosisNotFound(diagnosis_id)
-        return int(state) in FINAL_STATES and revision >= int(last_revision)
+            return [], False  # the next read waits for Redis to come back
+        return [
+            (last_revision, dict(zip((b"state", b"stage", b"progress", b"attempt", b"time_ms"), last, strict=True)))
+        ], True
 
-    async def _read(
-        self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int, block_ms: int
-    ) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    def _key(self, diagnosis_id: str) -> str:
+        return f"{EVENTS_KEY}{self._diagnoses.tenant}:{diagnosis_id}"
+
+    async def _read(self, client: redis.asyncio.Redis, diagnosis_id: str, revision: int, block_ms: int) -> list[Entry]:
         """Wait for entries after a revision; none when none came in time."""
-        key = f"{EVENTS_KEY}{self._diagnoses.tenant}:{diagnosis_id}"
+        key = self._key(diagnosis_id)
         pause_seconds = FIRST_PAUSE_SECONDS
         waited_seconds = 0.0
         while True:
@@ -163,7 +180,7 @@ class Events:
             ((stream, batches),) = answer.items() if isinstance(answer, dict) else answer
             if stream != key.encode():
                 raise RuntimeError(f"asked for {key} and got {stream!r}")
-            entries: list[tuple[bytes, dict[bytes, bytes]]] = batches[0] if isinstance(answer, dict) else batches
+            entries: list[Entry] = batches[0] if isinstance(answer, dict) else batches
             return entries
 
 

@@ -23,9 +23,11 @@ import redis
 from rq import Queue, Worker
 from rq.command import send_stop_job_command
 from rq.exceptions import InvalidJobOperation, NoSuchJobError, StopRequested
-from rq.job import Job
+from rq.executions import Execution
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
+from rq.worker import WorkerStatus
 
 from gradclinic_store.blobs import warm
 from gradclinic_store.connection import Connection
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from rq.executions import Execution
     from rq.registry import StartedJobRegistry
 
     from gradclinic_store.settings import StoreSettings
@@ -111,10 +112,11 @@ class JobQueue:
 
     def call(self, queue: str, tickets: int = 1) -> None:
         """Call workers to what waits in a queue: one for each ticket."""
-        with self._connection.translated(), self._connection.client.pipeline() as pipeline:
+        lined_up = self._queue(queue)
+        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
             for _ in range(tickets):
                 ticket = f"{queue.removeprefix(QUEUE_PREFIX)}-{uuid.uuid4().hex}"
-                self._queue(queue).enqueue_call(
+                job = lined_up.create_job(
                     JOB_FUNCTION,
                     args=(ticket,),
                     job_id=ticket,
@@ -122,8 +124,11 @@ class JobQueue:
                     timeout=round(self._connection.settings.run_limit_seconds) + BACKSTOP_SECONDS,
                     result_ttl=0,
                     failure_ttl=FAILED_JOB_TTL_SECONDS,
-                    pipeline=pipeline,
+                    status=JobStatus.QUEUED,
                 )
+                job.origin = queue
+                job.save(pipeline)
+                lined_up.push_job_id(ticket, pipeline)  # after the job: a worker that takes the ticket finds it
             pipeline.execute()
 
     def call_off(self, queue: str, tickets: int = 1) -> None:
@@ -246,6 +251,30 @@ class HorseWorker(Worker):
                 super().heartbeat(timeout, commands)
                 commands.execute()
 
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - rq's signature
+        """Leave rq's switch alone: a worker is paused by stopping it."""
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Remember whether a job runs; only rq's own tools would read it in Redis, the fleet says more."""
+        if pipeline is not None:
+            super().set_state(state, pipeline)
+        self._state = state
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """Note who runs a job, for those who stop it. What else rq would keep is for its retries: ours have a lease."""
+        execution = Execution(uuid.uuid4().hex, job.id, self.connection, self.name)
+        self.executions[execution.id] = execution
+        self.set_state(WorkerStatus.BUSY)  # so that a stop waits for the horse
+        with self.connection.pipeline(transaction=False) as pipeline:
+            job.prepare_for_execution(self.name, pipeline)
+            pipeline.expire(job.key, round(job.timeout or 0) + BACKSTOP_SECONDS)  # where nobody is left to delete it
+            pipeline.lrem(Queue(job.origin, connection=self.connection).intermediate_queue_key, 1, job.id)
+            pipeline.execute()
+        return execution
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002 - rq's signature
+        """Leave it to `prepare_execution`, before the fork: a horse connects to Redis for its diagnosis alone."""
+
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run in the horse: die with the parent, then do as rq does."""
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -262,13 +291,10 @@ class HorseWorker(Worker):
         job: Job,
         queue: Queue,  # noqa: ARG002 - rq's signature
         started_job_registry: StartedJobRegistry,  # noqa: ARG002 - rq's signature
-        execution: Execution,
+        execution: Execution,  # noqa: ARG002 - rq's signature
     ) -> None:
         """Forget the job: it has no result, no dependents and no repeats in rq, which would look for each of them."""
-        with self.connection.pipeline() as pipeline:
-            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.delete(job.key)
-            pipeline.execute()
+        self.connection.delete(job.key)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Ask the horse to stop by SIGTERM; what is left of its process group is killed a moment later."""
@@ -299,10 +325,10 @@ class HorseWorker(Worker):
             self._hurry(FAREWELL_SECONDS)
         return ended
 
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Give a sign of life for a running job; where Redis does not take it, the horse still runs."""
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:  # noqa: ARG002 - rq's signature
+        """Give a sign of life while a job runs; where Redis does not take it, the horse still runs."""
         try:
-            super().maintain_heartbeats(job, execution)
+            self.heartbeat()
         except REDIS_AWAY as error:
             _log.warning("no sign of life could be given for %s: %s", job.id, error)
 

@@ -2,13 +2,19 @@
 
 One hash holds a diagnosis; its spec, its failure and its result's summary are serialized messages inside it. Sites and
 parameters, by far the largest part, have their own key: a progress write or a list never touches them. Serialized
-messages concatenate to their merge, so summary and flow together are the result.
+messages concatenate to their merge, so summary and flow together are the result. The flow is compressed; see
+docs/decisions/store-record.md.
 """
 
 from __future__ import annotations
 
 import hashlib
+import lzma
+import struct
 from typing import TYPE_CHECKING
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from gradclinic.v1 import artifact_pb2, diagnosis_pb2
 
@@ -21,6 +27,13 @@ Fields = dict[bytes, bytes]
 
 MS_PER_SECOND = 1000
 NS_PER_MS = 1_000_000
+
+XZ_MAGIC = b"\xfd7zXZ\x00"  # no message begins like this; small flows, and those of earlier versions, are messages
+# Names and shapes of a layer recur in the next ones: a larger dictionary finds no more, and costs memory.
+XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 256 * 1024}]
+SMALL_FLOW_BYTES = 2048  # less is stored as it is: setting up the compressor takes longer than a tiny forward
+SINGLE_PRECISION_MASK = 0xFFFF_FFFF_E000_0000  # of a double: sign, exponent and as much mantissa as a float32 has
+_DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 
 
 def fields_of(flat: Sequence[bytes]) -> Fields:
@@ -46,20 +59,55 @@ def to_message(fields: Mapping[bytes, bytes], flow: bytes = b"") -> diagnosis_pb
             set_time(getattr(message, moment), fields[name])
     if b"summary" in fields:
         message.result.ParseFromString(fields[b"summary"])
-        message.result.MergeFromString(flow)
+        message.result.MergeFromString(unpacked(flow))
     if b"failure" in fields:
         message.failure.ParseFromString(fields[b"failure"])
     return message
 
 
 def split_result(result: diagnosis_pb2.DiagnosisResult) -> tuple[bytes, bytes]:
-    """Return the result in two parts, serialized: the summary, and the gradient flow (sites and parameters)."""
+    """Return the result in two parts: the summary, serialized, and the gradient flow (sites and parameters), packed."""
     flow = diagnosis_pb2.DiagnosisResult(sites=result.sites, parameters=result.parameters)
     summary = diagnosis_pb2.DiagnosisResult()
     summary.CopyFrom(result)
     summary.ClearField("sites")
     summary.ClearField("parameters")
-    return summary.SerializeToString(), flow.SerializeToString()
+    to_single_precision(flow)
+    return summary.SerializeToString(), packed(flow.SerializeToString())
+
+
+def packed(flow: bytes) -> bytes:
+    """Return a serialized flow, compressed unless it is small."""
+    if len(flow) < SMALL_FLOW_BYTES:
+        return flow
+    return lzma.compress(flow, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=XZ_FILTERS)
+
+
+def unpacked(flow: bytes) -> bytes:
+    """Return a serialized flow as it was before `packed`."""
+    return lzma.decompress(flow, format=lzma.FORMAT_XZ) if flow.startswith(XZ_MAGIC) else flow
+
+
+def to_single_precision(message: Message) -> None:
+    """Cut each double in a message, and in those within it, to the 24 significant bits of a float32, toward zero.
+
+    The exponent keeps its range. What was measured in float32 stays exactly as it is; digits beyond that say nothing
+    about a gradient, and no compression makes them smaller.
+    """
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in (value,) if isinstance(value, Message) else value:
+                to_single_precision(part)
+        elif isinstance(value, float):
+            setattr(message, field.name, _single(value))
+        elif field.type == FieldDescriptor.TYPE_DOUBLE:
+            value[:] = [_single(number) for number in value]
+
+
+def _single(number: float) -> float:
+    (bits,) = _BITS.unpack(_DOUBLE.pack(number))
+    cut: float = _DOUBLE.unpack(_BITS.pack(bits & SINGLE_PRECISION_MASK))[0]
+    return cut
 
 
 def to_artifact(answer: tuple[Sequence[bytes], bytes | int] | None) -> artifact_pb2.Artifact | None:

@@ -28,7 +28,7 @@ POPPED_GONE_WITHIN_SECONDS = 30.0
 LASTING = (
     *("diagnosis", "flow", "events", "request", "reuse", "index", "retention", "counters", "sequence", "token"),
     *("artifact", "artifacts", "bytes", "chunk", "chunks", "stored_bytes", "queues", "worker", "workers"),
-    *("turns", "level", "started", "named", "dropped", "submissions", "crashes"),
+    *("turns", "level", "started", "named", "dropped", "rate", "crashes"),
 )
 
 

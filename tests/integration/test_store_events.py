@@ -124,3 +124,21 @@ async def test_following_gives_up_when_redis_stays_away(private_redis: Callable[
         server.stop()
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(follow(store, message.id), 10)
+
+
+async def test_the_end_is_told_when_the_events_are_gone(store: Store) -> None:
+    message, _ = store.diagnoses.create(spec_of(store))
+    started(store, message.id).succeed(result_of())
+    key = f"{events_module.EVENTS_KEY}default:{message.id}"
+    assert 0 < store.connection.client.pttl(key) <= 600_000
+    store.connection.client.delete(key)
+    (last,) = [event async for event in store.events.follow(message.id)]
+    assert (3, diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED, 1.0, 1) == (
+        last.revision,
+        last.state,
+        last.progress,
+        last.attempt,
+    )
+    assert last.time == last.diagnosis.end_time
+    assert last.diagnosis == store.diagnoses.get(message.id)
+    assert [] == [event async for event in store.events.follow(message.id, 3)]

@@ -135,7 +135,6 @@ def test_old_diagnoses_and_artifacts_go_without_a_trace(redis_url: str) -> None:
         keys -= {key for key in keys if key.startswith("gradclinic:started:")}
         assert {"gradclinic:counters", "gradclinic:queues", "gradclinic:sequence:default"} | {
             "gradclinic:stored_bytes",
-            "gradclinic:token",
             "gradclinic:turns:gradclinic:cpu",
         } == keys
         assert store.counters.read().stored_bytes == 0

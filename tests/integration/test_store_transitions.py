@@ -67,7 +67,7 @@ def test_an_old_attempt_changes_nothing(store: Store) -> None:
     old = started(store, message.id)
     assert old.give_back()
     new = started(store, message.id)
-    assert (new.number, new.token > old.token) == (2, True)
+    assert (new.number, new.token != old.token) == (2, True)
     before = store.diagnoses.get(message.id)
     assert not old.progress(diagnosis_pb2.DIAGNOSIS_STAGE_FORWARD, 0.9)
     assert not old.succeed(result_of())
@@ -148,7 +148,6 @@ def test_delete_only_what_is_finished_and_leave_nothing(store: Store) -> None:
         b"gradclinic:queues",
         b"gradclinic:sequence:default",
         b"gradclinic:stored_bytes",
-        b"gradclinic:token",
         b"gradclinic:turns:gradclinic:cpu",
     }
 

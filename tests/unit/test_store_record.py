@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradclinic.v1 import diagnosis_pb2
+from gradclinic.v1 import diagnosis_pb2, flow_pb2
 from gradclinic_store import indexes
 from gradclinic_store.errors import BadPageToken
 from gradclinic_store.record import artifacts_of, fingerprint, result_fingerprint, split_result, to_message
@@ -46,6 +48,36 @@ def test_a_result_in_two_parts_is_one_result() -> None:
     assert message.result == result_of()
     assert message.create_time.ToMilliseconds() == 1_700_000_000_123
     assert len(to_message({**fields(), b"summary": summary}).result.sites) == 0
+
+
+def test_a_flow_that_was_stored_before_flows_were_compressed_is_read() -> None:
+    result = result_of()
+    summary, _ = split_result(result)
+    old = diagnosis_pb2.DiagnosisResult(sites=result.sites, parameters=result.parameters)
+    assert to_message({**fields(), b"summary": summary}, old.SerializeToString()).result == result
+    assert to_message({**fields(), b"summary": summary}, b"").result.verdict == result.verdict
+
+
+@given(st.floats(width=32))
+def test_what_was_measured_in_single_precision_is_kept_exactly(number: float) -> None:
+    assert repr(number) == repr(kept(number))
+
+
+@given(st.floats(allow_nan=False))
+def test_other_numbers_keep_seven_digits_and_their_range(number: float) -> None:
+    assert abs(kept(number)) <= abs(number)
+    if abs(number) > sys.float_info.min:
+        assert math.isclose(number, kept(number), rel_tol=2.0**-23)
+
+
+def kept(number: float) -> float:
+    """Return what is stored of a number."""
+    site = flow_pb2.Site(gradient_rms_by_call=[number])
+    site.activation.rms = number
+    split = to_message({**fields(), b"summary": b""}, split_result(diagnosis_pb2.DiagnosisResult(sites=[site]))[1])
+    (stored,) = split.result.sites
+    assert repr(stored.activation.rms) == repr(stored.gradient_rms_by_call[0])
+    return stored.activation.rms
 
 
 def test_a_record_without_an_end_has_none() -> None:

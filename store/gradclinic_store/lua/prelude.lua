@@ -16,6 +16,7 @@ local LEGAL = {
 local EDGES_MS = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000}
 
 local EVENTS_KEPT = 1000
+local EVENTS_AFTER_END_MS = 600000
 
 local START_MS = 1000 -- what a start counts at least, in time given: so short runs take turns one by one
 local PRIORITY_STEP = 1e12 -- in a line's ranks; above any sequence number
@@ -68,14 +69,49 @@ end
 -- able to end, and what is over to go: such scripts begin with a write that takes none.
 local function go_on_when_full() redis.call('ZREM', DELAYED, '') end
 
-local function count(name, by) redis.call('HINCRBY', COUNTERS, name, by or 1) end
+-- What a script counts is written in one go when it ends, see `connection.source`.
+local counted = {}
+local function count(name, by) counted[name] = (counted[name] or 0) + (by or 1) end
+
+local function write_counted()
+  local names, flat = {}, {}
+  for name in pairs(counted) do names[#names + 1] = name end
+  if #names == 1 then return redis.call('HINCRBY', COUNTERS, names[1], counted[names[1]]) end
+  if #names == 0 then return end
+  for i, before in ipairs(redis.call('HMGET', COUNTERS, unpack(names))) do
+    local total = tonumber(before or '0') + counted[names[i]]
+    flat[2 * i - 1] = names[i]
+    flat[2 * i] = string.match(names[i], ':sum_ms$') and string.format('%.3f', total) or int(total)
+  end
+  redis.call('HSET', COUNTERS, unpack(flat))
+end
+
+-- Adds to a number that is kept for each of some holdings; one that comes to nothing is forgotten.
+local function add_to_each(key, holdings, by)
+  if #holdings == 0 then return end
+  local kept, none = {}, {}
+  for i, before in ipairs(redis.call('HMGET', key, unpack(holdings))) do
+    local total = tonumber(before or '0') + by
+    if total > 0 then
+      kept[#kept + 1] = holdings[i]
+      kept[#kept + 1] = int(total)
+    else
+      none[#none + 1] = holdings[i]
+    end
+  end
+  if #kept > 0 then redis.call('HSET', key, unpack(kept)) end
+  if #none > 0 then redis.call('HDEL', key, unpack(none)) end
+end
 
 -- So many crashes of a model within the quarantine's time, and it is not run any more until that is over.
 local CRASHES_BEFORE_QUARANTINE = 3
 
+-- The hash of a diagnosis' model.
+local function model_of(record) return string.match(record.artifacts or '', '^%S+') end
+
 -- Remembers that a model brought its process down, or all workers that tried it.
 local function blame(record, crashes, quarantine_ms)
-  local model = string.match(redis.call('HGET', record_key(record.id), 'artifacts') or '', '^%S+')
+  local model = model_of(record)
   if quarantine_ms <= 0 or not model then return end
   local key = crashes_key(record.tenant, model)
   redis.call('HINCRBY', key, 'count', crashes)
@@ -99,11 +135,11 @@ local function observe(name, duration_ms)
     if duration_ms <= edge then bucket = int(edge) break end
   end
   count(name .. ':' .. bucket)
-  redis.call('HINCRBYFLOAT', COUNTERS, name .. ':sum_ms', string.format('%.3f', duration_ms))
+  count(name .. ':sum_ms', duration_ms)
 end
 
 -- Fields that transitions need, or nil when there is no such diagnosis.
-local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce', 'tenant', 'priority'}
+local FIELDS = {'state', 'stage', 'progress', 'attempt', 'token', 'revision', 'seq', 'queue', 'queued_ms', 'start_ms', 'lost', 'nonce', 'tenant', 'priority', 'artifacts', 'reuse'}
 local function load(id)
   local values = redis.call('HMGET', record_key(id), unpack(FIELDS))
   if not values[1] then return nil end
@@ -114,12 +150,20 @@ end
 
 local function whole(id) return redis.call('HGETALL', record_key(id)) end
 
--- Tells followers how the diagnosis now stands. `record` holds the new values.
-local function tell(record, now)
+-- Writes fields of a diagnosis, and tells followers how it now stands. `record` holds the new values. Answers with the
+-- fields as a flat list.
+local function tell(record, now, fields)
   record.revision = int(tonumber(record.revision) + 1)
-  redis.call('HSET', record_key(record.id), 'revision', record.revision)
+  fields.revision = record.revision
+  local flat = {}
+  for name, value in pairs(fields) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', record_key(record.id), unpack(flat))
   redis.call('XADD', events_key(record.tenant, record.id), 'MAXLEN', '~', EVENTS_KEPT, record.revision .. '-0',
     'state', record.state, 'stage', record.stage, 'progress', record.progress, 'attempt', record.attempt, 'time_ms', int(now))
+  return flat
 end
 
 -- Lets a queued diagnosis start when it is its turn. A tenant that had nothing to wait for begins level with the others.
@@ -146,7 +190,6 @@ local function move(record, to, now, fields)
   if not (LEGAL[from] and LEGAL[from][to]) then
     error('illegal transition ' .. from .. ' -> ' .. to)
   end
-  local key = record_key(record.id)
   fields.state = to
   record.state = to
   if to ~= RUNNING then
@@ -157,8 +200,7 @@ local function move(record, to, now, fields)
   redis.call('ZADD', index_key(record.tenant, 'state:' .. to), record.seq, record.id)
   if from == QUEUED then
     redis.call('ZREM', waiting_key(record.queue), record.id)
-    redis.call('ZREM', line_key(record.queue, record.tenant), record.id)
-    redis.call('ZREM', DELAYED, record.id)
+    if redis.call('ZREM', line_key(record.queue, record.tenant), record.id) == 0 then redis.call('ZREM', DELAYED, record.id) end
   else
     redis.call('ZREM', LEASES, record.id)
     give_time(record, now)
@@ -172,18 +214,13 @@ local function move(record, to, now, fields)
     count('completed:' .. NAMES[to])
     if from == RUNNING then observe('run', now - tonumber(record.start_ms)) end
     redis.call('ZADD', RETENTION, fields.expire_ms, record.id)
-    for sha256 in string.gmatch(redis.call('HGET', key, 'artifacts') or '', '%S+') do
-      local held = holding(record.tenant, sha256)
-      if redis.call('HINCRBY', REFERENCES, held, -1) <= 0 then redis.call('HDEL', REFERENCES, held) end
-    end
+    local needed = {}
+    for sha256 in string.gmatch(record.artifacts or '', '%S+') do needed[#needed + 1] = holding(record.tenant, sha256) end
+    add_to_each(REFERENCES, needed, -1)
   end
-  local flat = {}
-  for name, value in pairs(fields) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = value
-  end
-  redis.call('HSET', key, unpack(flat))
-  tell(record, now)
+  tell(record, now, fields)
+  -- Each stream takes 4 KiB at least; the last event can be read off the record.
+  if FINAL[to] then redis.call('PEXPIRE', events_key(record.tenant, record.id), EVENTS_AFTER_END_MS) end
 end
 
 -- The tenant and the hash of a holding.

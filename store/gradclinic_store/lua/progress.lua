@@ -5,7 +5,6 @@ local record = load(ARGV[1])
 if not record or record.state ~= RUNNING or record.token ~= ARGV[2] then return 0 end
 local now = now_ms()
 record.stage, record.progress = ARGV[3], ARGV[4]
-redis.call('HSET', record_key(record.id), 'stage', record.stage, 'progress', record.progress)
 redis.call('ZADD', LEASES, int(now + tonumber(ARGV[5])), record.id)
-tell(record, now)
+tell(record, now, {stage = record.stage, progress = record.progress})
 return 1

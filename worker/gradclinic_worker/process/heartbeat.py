@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gradclinic.v1 import diagnosis_pb2
     from gradclinic_store import Attempt
 
-INTERVAL_SECONDS = 0.25
-"""How often the lease is renewed and a cancel is heard of."""
+INTERVAL_SECONDS = 1.0
+"""How often the lease is renewed, and a cancel is heard of where the queue's word to stop was lost."""
 
-PACE_SECONDS = 0.1
+PACE_SECONDS = 0.25
 """How long the store is left alone between two words: small jobs fly through stages faster than anybody reads."""
 
 _JOIN_SECONDS = 5.0
