@@ -10,11 +10,9 @@ from vit_pytorch import (
     cait,
     cct,
     cross_vit,
-    crossformer,
     cvt,
     deepvit,
     levit,
-    local_vit,
     max_vit,
     mobile_vit,
     nest,
@@ -23,7 +21,6 @@ from vit_pytorch import (
     regionvit,
     rvt,
     scalable_vit,
-    sep_vit,
     simple_vit_1d,
     simple_vit_3d,
     t2t,
@@ -62,7 +59,6 @@ traced("simple", lambda: SimpleViT(**SEEING), noise(4, 3, 32, 32))
 traced("deepvit", lambda: deepvit.DeepViT(**SEEING), noise(4, 3, 32, 32))
 traced("parallel", lambda: parallel_vit.ViT(**SEEING, num_parallel_branches=2), noise(4, 3, 32, 32))
 traced("rotary", lambda: rvt.RvT(**SEEING), noise(4, 3, 32, 32))
-traced("local", lambda: local_vit.LocalViT(**SEEING), noise(4, 3, 32, 32))
 traced("cait", lambda: cait.CaiT(**SEEING, cls_depth=1), noise(4, 3, 32, 32))
 traced(
     "cct",
@@ -137,13 +133,6 @@ traced(
     noise(4, 3, 32, 32),
 )
 traced(
-    "crossformer",
-    lambda: crossformer.CrossFormer(
-        num_classes=5, dim=(16, 24, 32, 48), depth=(1, 1, 1, 1), global_window_size=(4, 2, 2, 1), local_window_size=2
-    ),
-    noise(4, 3, 64, 64),
-)
-traced(
     "twins",
     lambda: twins_svt.TwinsSVT(
         num_classes=5,
@@ -207,11 +196,6 @@ traced(
         window_size=(4, 2, None, None),
     ),
     noise(4, 3, 64, 64),
-)
-traced(
-    "sep",
-    lambda: sep_vit.SepViT(num_classes=5, dim=16, dim_head=8, heads=(1, 2), depth=(1, 1), window_size=4),
-    noise(4, 3, 32, 32),
 )
 traced(
     "max",
