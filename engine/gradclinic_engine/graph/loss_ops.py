@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,37 +11,6 @@ if TYPE_CHECKING:
 REDUCTIONS = ("none", "mean", "sum")
 DEFAULT_IGNORED_CLASS = -100
 
-
-@dataclass(frozen=True, slots=True)
-class LossOp:
-    """How an operator that is a loss is called.
-
-    Attributes:
-        name: In torch.nn.functional.
-        targets: Names of its target arguments; they stand at positions 1, 2, ...
-    """
-
-    name: str
-    targets: tuple[str, ...] = ("target",)
-
-
-LOSS_OPS: Mapping[str, LossOp] = {
-    **{
-        f"aten::{name}": LossOp(name)
-        for name in (
-            *("nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss"),
-            *("smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss", "hinge_embedding_loss"),
-            *("multi_margin_loss", "multilabel_margin_loss", "soft_margin_loss"),
-        )
-    },
-    "aten::cross_entropy_loss": LossOp("cross_entropy"),
-    "aten::nll_loss_nd": LossOp("nll_loss"),
-    "aten::nll_loss2d": LossOp("nll_loss"),
-    "aten::cosine_embedding_loss": LossOp("cosine_embedding_loss", ("input2", "target")),
-    "aten::margin_ranking_loss": LossOp("margin_ranking_loss", ("input2", "target")),
-    "aten::triplet_margin_loss": LossOp("triplet_margin_loss", ("positive", "negative")),
-    "aten::ctc_loss": LossOp("ctc_loss", ("targets",)),
-}
 
 # They compare prediction and target element by element.
 ELEMENTWISE = frozenset(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from gradclinic_engine.graph import ops
+    from gradclinic_engine.graph.op import Span
     from gradclinic_engine.measurements import SourceLine
 
 
@@ -45,7 +45,7 @@ class StaticSite:
     is_write: bool
     may_alias: bool
     reads: tuple[int, ...]
-    span: ops.Span | None
+    span: Span | None
     off_margin: float | None
     acts_as: str
     channels_first: bool

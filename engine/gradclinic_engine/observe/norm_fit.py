@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.graph import ops
+from gradclinic_engine.graph.op import Norm
 from gradclinic_engine.measurements import NormFit
-from gradclinic_engine.reading.normalization import BATCH_NORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,8 @@ SMALLEST_SCALE = 1e-4
 
 def is_frozen(site: StaticSite) -> bool:
     """Whether it is a batch normalisation that uses running statistics."""
-    return site.op in BATCH_NORMS and site.constants.get("training", site.constants.get("train")) is False
+    is_off = site.constants.get("training", site.constants.get("train")) is False
+    return is_off and ops.of(site.op).norm is Norm.BATCH
 
 
 def moments(value: torch.Tensor) -> torch.Tensor | None:

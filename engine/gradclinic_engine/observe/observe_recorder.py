@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gradclinic_engine.graph.loss_ops import LOSS_OPS, loss_options
+from gradclinic_engine.graph import ops
+from gradclinic_engine.graph.loss_ops import loss_options
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.observe import norm_fit, statistics
 from gradclinic_engine.observe.attention_softness import softness
@@ -110,10 +111,10 @@ class Recorder:
     def on_operands(self, values: list[torch.Tensor], site: int) -> None:
         """A loss is about to run on a prediction and its targets."""
         known = self._sites[site]
-        loss = LOSS_OPS[known.op]
+        loss = ops.of(known.op)
         prediction, *targets = (value.detach() for value in values)
         named = dict(zip(loss.targets, targets, strict=True))
-        self.loss_running = LossCall(loss.name, site, loss_options(known.constants), prediction, named)
+        self.loss_running = LossCall(loss.loss, site, loss_options(known.constants), prediction, named)
 
     def on_attention(self, call: AttentionCall, site: int) -> None:
         """A fused attention is about to run: how far its weights are from one-hot is told from query and key."""

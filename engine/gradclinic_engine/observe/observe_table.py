@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gradclinic_engine.graph import ops
 from gradclinic_engine.graph.sites import reaching
 from gradclinic_engine.measurements import (
     Culprit,
@@ -22,7 +23,6 @@ from gradclinic_engine.measurements import (
     Tensor,
 )
 from gradclinic_engine.observe import loss_program, statistics
-from gradclinic_engine.observe.hidden_gates import GATES, kind_of
 from gradclinic_engine.observe.observe_recorder import Tally, call_rms
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _gates(op: str, seen: list[torch.Tensor]) -> tuple[Gate, ...]:
         return ()
     flat, whole = torch.stack(seen).sum(0).unbind(-1)  # [places, gates]
     shares = (flat / whole.clamp(min=1)).amax(0).tolist()
-    return tuple(Gate(name, share) for name, share in zip(GATES[kind_of(op)], shares, strict=True))
+    return tuple(Gate(name, share) for name, share in zip(ops.of(op).gates, shares, strict=True))
 
 
 def _share(part: float | torch.Tensor, whole: float) -> float:

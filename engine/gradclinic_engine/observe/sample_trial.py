@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic_engine.errors import AnalysisError
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.measurements import SampleLeak
 from gradclinic_engine.observe import randomness
 
@@ -26,8 +27,6 @@ CHANGE_SHARE, OUTPUT_SHARE = 1e-3, 1e-5
 MAX_RESTORED_BYTES = 256 * 2**20
 MAX_CALLS_COMPARED = 64
 PAIR = 2
-
-RESHAPING = frozenset(f"aten::{name}" for name in ("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten"))
 
 Outputs = list[torch.Tensor]
 
@@ -248,7 +247,7 @@ def _first_mixed(
         if not any(_has_place(each, size) for each in moved):
             return site, arranged
         if not _has_place(moved[0], size):
-            origin = site if plain(sites[site].op) in RESHAPING else arranged
+            origin = site if op_of(sites[site]).kind is Kind.RESHAPING else arranged
             if origin is not None:
                 reshapes[site] = origin
     return None

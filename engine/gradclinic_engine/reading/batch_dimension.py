@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Dimensions
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.loss_reading import shape_of
 
 if TYPE_CHECKING:
@@ -14,18 +15,6 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
-
-_SWAPPING = frozenset({"aten::transpose", "aten::swapaxes", "aten::swapdims"})
-_TURNING = frozenset({"aten::t", "aten::numpy_T", "aten::mT"})
-_RESHAPING = frozenset(
-    f"aten::{name}" for name in ("view", "reshape", "flatten", "unflatten", "_reshape_alias", "expand")
-)
-_REDUCING = frozenset(
-    f"aten::{name}"
-    for name in ("sum", "mean", "max", "min", "amax", "amin", "argmax", "norm", "logsumexp", "std", "var")
-)
-_ADDING = frozenset({"aten::unsqueeze", "aten::stack"})
-_REMOVING = frozenset({"aten::select", "aten::squeeze"})
 
 
 def batch_size(measurements: Measurements) -> int:
@@ -74,17 +63,17 @@ def _of(paths: Paths, site: Site, known: dict[int | str, int], size: int) -> int
 
 def _moved(site: Site, at: int, before: tuple[int, ...]) -> int | None:
     """Where a dimension is after an operation."""
-    op, rank, after = plain(site.op), len(before), site.shape
-    if op in _SWAPPING or op in _TURNING or op == "aten::permute":
+    does, rank, after = op_of(site).dimensions, len(before), site.shape
+    if does in {Dimensions.SWAPPED, Dimensions.TURNED, Dimensions.PERMUTED}:
         order = _order(site, rank)
         return order.index(at) if at in order else None
-    if op in _RESHAPING:
+    if does in {Dimensions.RESHAPED, Dimensions.JOINED}:
         kept = math.prod(before[:at])
         return next((i for i in range(len(after)) if math.prod(after[:i]) == kept and after[i] == before[at]), None)
-    if op in _ADDING:
+    if does is Dimensions.ADDED:
         new = _dimension(site, "dim", rank + 1)
         return None if new is None else at + (new <= at)
-    if op in _REMOVING | _REDUCING and len(after) < rank:
+    if does is Dimensions.REMOVED and len(after) < rank:
         gone = _dimensions(site, rank)
         return None if at in gone else at - sum(each < at for each in gone)
     return at
@@ -97,7 +86,9 @@ def _order(site: Site, rank: int) -> list[int]:
     if isinstance(dims, (tuple, list)):
         return [each % rank for each in dims]
     pair = [_dimension(site, name, rank) for name in ("dim0", "dim1", "axis0", "axis1") if name in site.constants]
-    one, other = pair if len(pair) == 2 else ((rank - 2, rank - 1) if plain(site.op) in _TURNING else (None, None))  # noqa: PLR2004 - two swap
+    if op_of(site).dimensions is Dimensions.TURNED:
+        pair = [rank - 2, rank - 1]
+    one, other = pair if len(pair) == 2 else (None, None)  # noqa: PLR2004 - two swap
     if one is None or other is None or rank < 2:  # noqa: PLR2004 - two swap
         return order if rank == 1 else []
     order[one], order[other] = order[other], order[one]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SINGULAR_BACKWARD, plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.paths import Paths, gradient_norm
 
 if TYPE_CHECKING:
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 STEEP_BITS = 20.0
 # Another reader of the same value that gets this much less cannot have handed on as much.
 MINOR_BITS = 10.0
-NORMALISING = frozenset(
-    (
-        *("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "batch_norm", "instance_norm"),
-        *("linalg_inv", "linalg_inv_ex", "inverse", "linalg_solve", "linalg_solve_ex", "linalg_cholesky", "cholesky"),
-        *("linalg_cholesky_ex", "linalg_pinv", "linalg_det", "logdet", "linalg_slogdet", "rms_norm", "tan", "divide"),
-        *("expm1", "sinh", "cosh", "special_logit", "special_xlogy", "digamma", "lgamma", "cross", "var_mean"),
-    )
-)
-STEEP = frozenset(f"aten::{name}" for name in SINGULAR_BACKWARD | NORMALISING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ def steep_ops(paths: Paths) -> list[Steep]:
         return []
     found = []
     for site in paths.sites.values():
-        if plain(site.op) not in STEEP or not 0 < gradient_norm(site) < math.inf:
+        if not (op_of(site).is_singular or op_of(site).is_steep) or not 0 < gradient_norm(site) < math.inf:
             continue
         gains = [(_gain_bits(site, operand), operand) for operand in _operands(paths, site)]
         gain, operand = max(gains, key=lambda each: each[0], default=(0.0, site))

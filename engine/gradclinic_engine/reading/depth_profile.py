@@ -8,7 +8,8 @@ from itertools import pairwise, takewhile
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind, Squash
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.paths import gradient_norm
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ LARGEST_STEP_SHARE = 0.5
 UNDERFLOW_BITS = 40
 # Of more layers than this not each is tried as the first of a stack.
 MAX_STARTS = 32
-_SOFTMAXES = frozenset({"aten::softmax", "aten::_softmax"})
-_ATTENTION = "aten::scaled_dot_product_attention"
 
 _Found = TypeVar("_Found")
 
@@ -247,8 +246,10 @@ def only_weighs(paths: Paths, way: Sequence[Site]) -> bool:
     """
     weights = paths.once(_places)
     for place, (before, site) in enumerate(pairwise(way)):
-        op = plain(site.op)
-        is_score = op in _SOFTMAXES or (op == _ATTENTION and any(before.index in held for held in site.arguments[:2]))
+        op = op_of(site)
+        is_score = op.squash is Squash.SOFTMAX or (
+            op.kind is Kind.ATTENTION and any(before.index in held for held in site.arguments[:2])
+        )
         if is_score and any(weights[later.index].weight for later in way[place + 2 :]):
             return True
     return False

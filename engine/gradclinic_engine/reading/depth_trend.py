@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of, plain
+from gradclinic_engine.graph.site_ops import acting_op, op_of
 from gradclinic_engine.reading.depth_profile import (
     DepthProfile,
     change_bits,
@@ -18,8 +18,8 @@ from gradclinic_engine.reading.depth_profile import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Set as AbstractSet
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.reading.time_profile import Recurrence
@@ -52,11 +52,11 @@ class Trend:
     mechanism: str
     mechanism_site: Site
     affected: tuple[str, ...]
-    ops: tuple[str, ...] = ()
+    ops: tuple[Op, ...] = ()
 
-    def share_of(self, kinds: AbstractSet[str]) -> float:
-        """How many operations of these kinds stand on the way, per step from layer to layer."""
-        return sum(op in kinds for op in self.ops) / len(self.profile.steps)
+    def share_of(self, is_one: Callable[[Op], bool]) -> float:
+        """How many operations of some kind stand on the way, per step from layer to layer."""
+        return sum(map(is_one, self.ops)) / len(self.profile.steps)
 
     @property
     def factor_per_layer(self) -> float:
@@ -117,7 +117,7 @@ def _trends(paths: Paths, judge: Callable[[DepthProfile], float]) -> list[Trend]
 def _trend(paths: Paths, start: Site, profile: DepthProfile, bits: float) -> Trend:
     towards_zero = profile.decay > 0
     by_activation = {
-        index: change for index, change in profile.bits.items() if activation_of(paths.sites[index]) in STEEPEST_SLOPE
+        index: change for index, change in profile.bits.items() if acting_op(paths.sites[index]).steepest_slope
     }
     share = sum(by_activation.values()) / profile.decay
     layers = {layer.site.index for layer in profile.layers}
@@ -143,7 +143,7 @@ def _trend(paths: Paths, start: Site, profile: DepthProfile, bits: float) -> Tre
         mechanism=mechanism,
         mechanism_site=paths.sites[responsible],
         affected=tuple(names),
-        ops=tuple(plain(paths.sites[index].op) for index in profile.bits),
+        ops=tuple(op_of(paths.sites[index]) for index in profile.bits),
     )
 
 

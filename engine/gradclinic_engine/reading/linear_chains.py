@@ -5,26 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, plain
+from gradclinic_engine.graph.op import Formula, Kind, Weight
+from gradclinic_engine.graph.site_ops import is_constant, op_of
 
 if TYPE_CHECKING:
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Parameter, Site
     from gradclinic_engine.reading.paths import Paths
 
-CONVOLUTIONS = frozenset(f"aten::{name}" for name in ("conv1d", "conv2d", "conv3d", "_convolution", "convolution"))
-# The weight is stored as [out, in] (linear, convolutions) or as [in, out].
-OUT_FIRST = CONVOLUTIONS | {"aten::linear"}
-IN_FIRST = frozenset({"aten::matmul", "aten::mm", "aten::addmm"})
-MULTIPLYING = OUT_FIRST | IN_FIRST
-# They hand on the same numbers in another arrangement, or each multiplied by a number.
-ARRANGING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("view", "reshape", "flatten", "unflatten", "transpose", "permute", "t", "contiguous", "squeeze", "unsqueeze"),
-        *("to", "alias", "dropout", "feature_dropout", "clone", "detach_copy"),
-    )
-)
-SCALING = frozenset({"aten::mul", "aten::div", "aten::add", "aten::sub"})
+_SCALING = frozenset({Formula.MULTIPLY, Formula.DIVIDE, Formula.ADD, Formula.SUBTRACT})
+_FACTORS = 2  # a value and a weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +43,7 @@ def _layers(paths: Paths) -> dict[int, Layer]:
     weights = paths.weights
     found: dict[int, Layer] = {}
     for site in paths.sites.values():
-        if plain(site.op) not in MULTIPLYING:
+        if not _multiplies(op_of(site)):
             continue
         held = [paths.base(atom) for argument in site.arguments for atom in argument]
         names = [atom.removeprefix("parameter:") for atom in held if isinstance(atom, str)]
@@ -63,6 +53,17 @@ def _layers(paths: Paths) -> dict[int, Layer]:
     return found
 
 
+def _multiplies(op: Op) -> bool:
+    """Whether it is the product of a value and a weight."""
+    is_layer = op.weight is Weight.OUT_FIRST and op.factors is not None and len(op.factors) == _FACTORS
+    return is_layer or op.weight is Weight.FACTOR
+
+
+def _arranges(op: Op) -> bool:
+    """Whether it hands on the same numbers in another arrangement, or each multiplied by a number."""
+    return op.keeps_all or op.kind is Kind.DROPOUT
+
+
 def _layer(site: Site, weight: Parameter) -> Layer | None:
     shape = weight.shape
     elements = 1
@@ -70,11 +71,9 @@ def _layer(site: Site, weight: Parameter) -> Layer | None:
         elements *= length
     if not elements or site.constants.get("transposed") is True:
         return None
-    if plain(site.op) in OUT_FIRST:
+    if op_of(site).weight is Weight.OUT_FIRST:
         return Layer(site, weight, elements // shape[0], shape[0], shape[2:])
-    if plain(site.op) in IN_FIRST:
-        return Layer(site, weight, shape[-2], shape[-1])
-    return None
+    return Layer(site, weight, shape[-2], shape[-1])
 
 
 def chained(paths: Paths, known: dict[int, Layer], layer: Layer) -> Layer | None:
@@ -86,10 +85,10 @@ def chained(paths: Paths, known: dict[int, Layer], layer: Layer) -> Layer | None
             return None
         if value.index in known:
             return known[value.index]
-        if value.parameters and plain(value.op) not in SCALING:
+        if value.parameters and op_of(value).formula not in _SCALING:
             return None
         site = value
-        if not (value.is_view or plain(value.op) in ARRANGING or _scales(paths, value)):
+        if not (value.is_view or _arranges(op_of(value)) or _scales(paths, value)):
             return None
 
 
@@ -102,7 +101,7 @@ def _carried(paths: Paths, site: Site) -> Site | None:
 
 def _is_number(site: Site) -> bool:
     """Whether it is a constant that scales or shifts; one of zeros closes the way."""
-    return site.op == CONSTANT and site.activation is not None and site.activation.rms > 0
+    return is_constant(site) and site.activation is not None and site.activation.rms > 0
 
 
 def _is_parameter(paths: Paths, site: Site) -> bool:
@@ -112,4 +111,4 @@ def _is_parameter(paths: Paths, site: Site) -> bool:
 
 def _scales(paths: Paths, site: Site) -> bool:
     """Whether it multiplies by, or adds, something that does not depend on the sample."""
-    return plain(site.op) in SCALING and not site.inputs and _carried(paths, site) is not None
+    return op_of(site).formula in _SCALING and not site.inputs and _carried(paths, site) is not None

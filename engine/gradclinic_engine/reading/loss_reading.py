@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SHAPE_ONLY, plain
+from gradclinic_engine.graph.site_ops import op_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -12,19 +12,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Parameter, Site, Target, Tensor
     from gradclinic_engine.reading.paths import Paths
 
-# They hand on the elements of one operand (or some of them) as they are, in another shape or dtype.
-HANDING_ON = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("view", "reshape", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose"),
-        *("permute", "t", "numpy_T", "mT", "contiguous", "alias", "movedim", "moveaxis", "swapaxes", "swapdims"),
-        *("ravel", "to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "clone", "positive"),
-        *("_reshape_alias", "expand", "expand_as", "broadcast_to", "select", "slice", "narrow", "index_select"),
-        *("broadcast_tensors", "atleast_1d", "atleast_2d", "unbind", "chunk", "split", "long", "int", "_to_copy"),
-    )
-)
-# Of those, the ones that place or move dimensions on purpose.
-PLACING = frozenset(f"aten::{name}" for name in ("unsqueeze", "view", "reshape", "transpose", "permute", "t", "expand"))
 MAX_STEPS = 64
 
 
@@ -59,7 +46,7 @@ def _data_behind(paths: Paths, target: Target) -> set[str]:
 
 
 def _values_read(site: Site) -> tuple[str, ...]:
-    return () if plain(site.op) in SHAPE_ONLY else site.inputs
+    return () if op_of(site).is_shape_only else site.inputs
 
 
 def output_of(paths: Paths, term: LossTerm) -> Site | None:
@@ -93,10 +80,10 @@ def origins(paths: Paths, given_by: Iterable[int | str]) -> Iterator[Site | str]
         site = paths.sites.get(each)
         if site is None:
             continue
-        if plain(site.op) in HANDING_ON and site.arguments:
+        if op_of(site).hands_on and site.arguments:
             # Of what moves or casts only the first argument is the value.
             waiting.extend(site.arguments[0])
-        elif plain(site.op) in HANDING_ON:
+        elif op_of(site).hands_on:
             waiting.extend([*site.operands, *(f"input:{name}" for name in site.inputs)])
         else:
             yield site

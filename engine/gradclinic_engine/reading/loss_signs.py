@@ -5,37 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.loss_ops import LOSS_OPS
-from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.reading.input_reading import LAYERS
-from gradclinic_engine.reading.loss_reading import HANDING_ON
+from gradclinic_engine.graph.op import Formula, Growth, Kind, Reduction
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.squashing import argument, squashes
 
 if TYPE_CHECKING:
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
-# At least zero and without an upper bound, so a loss must add them, not take them away.
-_GROWING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("square", "abs", "absolute", "norm", "linalg_vector_norm", "cdist", "pairwise_distance", "softplus", "dist"),
-    )
-)
-# At most zero and without a lower bound, so a loss must take them away.
-_SINKING = frozenset({"aten::log_softmax", "aten::log_sigmoid"})
-_PASSING = (
-    frozenset(
-        f"aten::{name}"
-        for name in (
-            *("mean", "sum", "nanmean", "nansum", "masked_select", "index", "gather", "stack", "cat", "clone", "trace"),
-            *("masked_fill", "diag", "diagonal", "dropout", "cumsum", "sqrt"),
-        )
-    )
-    | HANDING_ON
-)
-_LINEAR = _PASSING | {"aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::neg", "aten::relu", "aten::unbind"}
-_DIVISIONS = frozenset({"aten::div", "aten::true_divide", "aten::divide"})
+# They hand on the sign of what they read.
+_PASSING = frozenset({Kind.LOOKUP, Kind.JOINING, Kind.DROPOUT})
+_MONOTONE = frozenset({Formula.FILL, Formula.SQUARE_ROOT})
+_SUMS = frozenset({Formula.ADD, Formula.SUBTRACT, Formula.SUBTRACT_FROM})
+_LINEAR = _SUMS | {Formula.MULTIPLY, Formula.NEGATE, Formula.RECTIFIER}
 MAX_PARTS = 256
 
 
@@ -75,7 +58,7 @@ def parts(paths: Paths) -> list[Part]:
 
 
 def _part(paths: Paths, site: Site, sign: int, *, met_data: bool) -> Part | None:
-    if plain(site.op) in LAYERS and site.parameters:
+    if op_of(site).is_layer and site.parameters:
         return Part(site, 0, is_linear=True, met_data=met_data)
     own = _own_sign(paths, site)
     return None if own is None else Part(site, own * sign)
@@ -83,22 +66,37 @@ def _part(paths: Paths, site: Site, sign: int, *, met_data: bool) -> Part | None
 
 def _own_sign(paths: Paths, site: Site) -> int | None:
     """+1 for what grows without bound, -1 for what sinks without bound, 0 for either; None for what only hands on."""
-    op = plain(site.op)
-    loss = LOSS_OPS.get(site.op)
-    if loss is not None:
+    op = op_of(site)
+    if op.loss:
         got = argument(paths, site, 0)
         # These may be negative themselves, unless they get logarithms of probabilities.
-        is_sound = loss.name != "hinge_embedding_loss" and (
-            loss.name != "nll_loss" or (got is not None and plain(got.op) in _SINKING)
+        is_sound = op.loss != "hinge_embedding_loss" and (
+            op.loss != "nll_loss" or (got is not None and op_of(got).growth is Growth.SINKING)
         )
         return int(is_sound)
-    is_square = op == "aten::mul" and len(site.arguments) > 1 and site.arguments[0] == site.arguments[1]
-    if op in _GROWING or is_square or (op == "aten::pow" and _is_even(site.constants.get("exponent"))):
+    if op.growth in {Growth.DISTANCE, Growth.HINGE} or _is_square(site):
         return int(_has_no_bound(paths, site))
-    inner = argument(paths, site, 0) if op == "aten::log" else None
-    if op in _SINKING or (inner is not None and squashes(paths, inner)):
+    is_logarithm = op.formula is Formula.LOGARITHM
+    inner = argument(paths, site, 0) if is_logarithm else None
+    if op.growth is Growth.SINKING or (inner is not None and squashes(paths, inner)):
         return -1
-    return 0 if op == "aten::log" else None
+    return 0 if is_logarithm else None
+
+
+def _is_square(site: Site) -> bool:
+    """Whether it multiplies a value by itself, or takes an even power."""
+    match op_of(site).formula:
+        case Formula.MULTIPLY:
+            return len(site.arguments) > 1 and site.arguments[0] == site.arguments[1]
+        case Formula.POWER:
+            return _is_even(site.constants.get("exponent"))
+        case _:
+            return False
+
+
+def _passes(op: Op) -> bool:
+    """Whether a value is what it reads, or a part, a sum or a root of it, with the same sign."""
+    return op.hands_on or op.kind in _PASSING or op.reduction is Reduction.TOTAL or op.formula in _MONOTONE
 
 
 def _has_no_bound(paths: Paths, site: Site) -> bool:
@@ -110,9 +108,9 @@ def _has_no_bound(paths: Paths, site: Site) -> bool:
         if each.index in seen:
             continue
         seen.add(each.index)
-        if plain(each.op) in LAYERS and each.parameters:
+        if op_of(each).is_layer and each.parameters:
             return True
-        if plain(each.op) in _LINEAR:
+        if _passes(op_of(each)) or op_of(each).formula in _LINEAR:
             waiting.extend(operand for operand in paths.operands(each) if operand.requires_grad)
     return False
 
@@ -123,21 +121,21 @@ def _is_even(exponent: object) -> bool:
 
 def _onward(paths: Paths, site: Site, sign: int, *, met_data: bool) -> list[tuple[Site, int, bool]]:
     """What a site is made of, each with its sign; an unknown operation ends the way with sign 0."""
-    op = plain(site.op)
+    op = op_of(site)
     operands = [[paths.sites[i] for i in each if isinstance(i, int) and i in paths.sites] for each in site.arguments]
     learnt = [[each for each in group if each.requires_grad] for group in operands]
-    if op in _PASSING or op in ("aten::where", "aten::neg"):
-        turned = -sign if op == "aten::neg" else sign
+    if _passes(op) or op.formula in {Formula.CHOICE, Formula.NEGATE}:
+        turned = -sign if op.formula is Formula.NEGATE else sign
         return [(each, turned, met_data) for group in learnt for each in group]
-    if op in ("aten::add", "aten::sub", "aten::rsub"):
+    if op.formula in _SUMS:
         scale = site.constants.get("alpha", 1)
-        second = (-1 if op != "aten::add" else 1) * (1 if isinstance(scale, (int, float)) and scale > 0 else -1)
-        signs = (second, 1) if op == "aten::rsub" else (1, second)
+        second = (1 if op.formula is Formula.ADD else -1) * (1 if isinstance(scale, (int, float)) and scale > 0 else -1)
+        signs = (second, 1) if op.formula is Formula.SUBTRACT_FROM else (1, second)
         met = met_data or _meets_data(site, learnt)
         return [(each, sign * s, met) for s, group in zip(signs, learnt[:2], strict=False) for each in group]
-    if op == "aten::mul" or op in _DIVISIONS:
+    if op.formula in {Formula.MULTIPLY, Formula.DIVIDE}:
         factor = _sign_of_factor(paths, site, learnt)
-        if op in _DIVISIONS and len(learnt) > 1 and learnt[1]:
+        if op.formula is Formula.DIVIDE and len(learnt) > 1 and learnt[1]:
             factor = 0
         return [(each, sign * factor, met_data) for group in learnt[:2] for each in group] if factor else []
     return []
@@ -171,7 +169,7 @@ def _range(paths: Paths, source: int | str) -> tuple[float, float] | None:
             return None
         if site.activation is None or site.is_view:
             inner = [each for argument in site.arguments[:1] for each in argument]
-            is_flag = site.dtype == "bool" or plain(site.op) in ("aten::one_hot", "aten::size", "aten::numel")
+            is_flag = site.dtype == "bool" or op_of(site).formula is Formula.ONE_HOT
             return (
                 (0.0, 1.0) if is_flag else _range(paths, inner[0]) if len(inner) == 1 and inner[0] != source else None
             )

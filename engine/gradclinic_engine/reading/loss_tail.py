@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.loss_ops import LOSS_OPS, WITH_MARGIN
-from gradclinic_engine.graph.op_kinds import plain, rectifies
+from gradclinic_engine.graph.loss_ops import WITH_MARGIN
+from gradclinic_engine.graph.op import Formula, Kind, Reduction
+from gradclinic_engine.graph.site_ops import op_of, rectifies
 from gradclinic_engine.measurements import GradientStatus
-from gradclinic_engine.reading.loss_reading import HANDING_ON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,37 +16,15 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 # They can stop all gradient at once: multiplied by zero, clamped, masked, selected away.
-_STOPPING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("mul", "where", "masked_fill", "masked_select", "masked_scatter", "index", "index_select", "gather"),
-        *("clamp", "clamp_min", "clamp_max", "clip", "hardtanh", "relu", "relu6", "threshold", "maximum", "minimum"),
-        *("max", "min", "nan_to_num", "div", "slice", "narrow", "sum", "mean", "index_put", "topk"),
-    )
-)
+_STOPPING = frozenset({Kind.LIMIT, Kind.REPLACING, Kind.LOOKUP, Kind.PART})
+_FACTORS = frozenset({Formula.MULTIPLY, Formula.DIVIDE, Formula.REPAIR})
+_REDUCTIONS = frozenset({Reduction.TOTAL, Reduction.EXTREME})
 # They only gather, scale and add up losses of single samples.
-_GATHERING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *(
-            "sum",
-            "mean",
-            "nanmean",
-            "nansum",
-            "mul",
-            "div",
-            "true_divide",
-            "add",
-            "sub",
-            "rsub",
-            "neg",
-            "sqrt",
-            "stack",
-        ),
-        *("cat", "clamp", "clamp_min", "clamp_max", "clip", "relu", "max", "min", "maximum", "minimum", "where"),
-        *("nan_to_num", "masked_fill", "masked_select", "index", "gather", "pow", "square", "threshold", "item"),
-    )
-) | {"prim::ListConstruct"}
+_GATHERING_KINDS = frozenset({Kind.JOINING, Kind.LIMIT, Kind.LOOKUP, Kind.REPLACING})
+_GATHERING = _FACTORS | {
+    *(Formula.ADD, Formula.SUBTRACT, Formula.SUBTRACT_FROM, Formula.NEGATE, Formula.SQUARE_ROOT, Formula.POWER),
+    *(Formula.SQUARE, Formula.RECTIFIER, Formula.ITEM),
+}
 
 
 def stops(paths: Paths) -> tuple[Site, ...]:
@@ -71,7 +49,7 @@ def empty_mean(paths: Paths) -> Site | None:
     if first is None or paths.measurements.loss.kind != "model" or not _belongs_to_loss(paths, first):
         return None
     is_over_nothing = any(0 in operand.shape for operand in paths.operands(first))
-    divides = plain(first.op) in ("aten::div", "aten::true_divide") and first.culprit is not None
+    divides = op_of(first).formula is Formula.DIVIDE and first.culprit is not None
     is_zero_by_zero = divides and first.culprit is not None and first.culprit.operand_values == (0.0, 0.0)
     if is_zero_by_zero:
         below = [paths.sites[i] for i in first.arguments[1] if i in paths.sites] if len(first.arguments) > 1 else []
@@ -80,10 +58,11 @@ def empty_mean(paths: Paths) -> Site | None:
 
 
 def _stops(site: Site) -> bool:
-    loss = LOSS_OPS.get(site.op)
-    if loss is not None:
-        return loss.name in WITH_MARGIN
-    return plain(site.op) in _STOPPING or rectifies(site)
+    op = op_of(site)
+    if op.loss:
+        return op.loss in WITH_MARGIN
+    is_stopping = op.kind in _STOPPING or op.formula in _FACTORS or op.reduction in _REDUCTIONS
+    return is_stopping or op.has_corners or op.off_margin == 0 or rectifies(site)
 
 
 def _belongs_to_loss(paths: Paths, site: Site) -> bool:
@@ -95,8 +74,8 @@ def _belongs_to_loss(paths: Paths, site: Site) -> bool:
 
 
 def _only_gathers(site: Site) -> bool:
-    op = plain(site.op)
-    return op in _GATHERING or op in HANDING_ON
+    op = op_of(site)
+    return op.hands_on or op.kind in _GATHERING_KINDS or op.formula in _GATHERING or op.reduction in _REDUCTIONS
 
 
 def indices(sites: Iterable[Site]) -> tuple[int, ...]:

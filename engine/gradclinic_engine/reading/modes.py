@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, plain
-from gradclinic_engine.reading.normalization import BATCH_NORMS
+from gradclinic_engine.graph.op import Kind, Norm
+from gradclinic_engine.graph.site_ops import is_constant, op_of
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Measurements, Site
-
-DROPOUTS = frozenset(
-    f"aten::{name}"
-    for name in ("dropout", "native_dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-)
-# Layers whose matrix is a parameter in a model that trains.
-WEIGHTED = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("linear", "addmm", "conv1d", "conv2d", "conv3d", "_convolution", "convolution"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    )
-)
 
 
 def is_trace(measurements: Measurements) -> bool:
@@ -41,14 +28,14 @@ def traced_in_eval_mode(measurements: Measurements) -> bool:
     if root is not None and not root.training:
         return True
     flags = [site.constants.get("train") for site in measurements.sites if site.calls and drops(site)]
-    norms = [site.constants.get("training") for site in measurements.sites if plain(site.op) in BATCH_NORMS]
+    norms = [site.constants.get("training") for site in measurements.sites if op_of(site).norm is Norm.BATCH]
     return bool(flags) and not any(flags) and not any(norms)
 
 
 def drops(site: Site) -> bool:
     """Whether it is a dropout that removes something when it is switched on."""
     probability = site.constants.get("p")
-    return plain(site.op) in DROPOUTS and isinstance(probability, (int, float)) and probability > 0
+    return op_of(site).kind is Kind.DROPOUT and isinstance(probability, (int, float)) and probability > 0
 
 
 def frozen_layers(measurements: Measurements) -> list[Site]:
@@ -60,10 +47,16 @@ def frozen_layers(measurements: Measurements) -> list[Site]:
         site
         for site in measurements.sites
         if site.calls
-        and plain(site.op) in WEIGHTED
+        and _is_weighted(site)
         and any(_is_matrix(by_index[operand]) for operand in site.operands if operand in by_index)
     ]
 
 
+def _is_weighted(site: Site) -> bool:
+    """Whether it is a layer whose matrix is a parameter in a model that trains: such operators take a bias too."""
+    op = op_of(site)
+    return op.kind in {Kind.PRODUCT, Kind.CONVOLUTION} and op.bias_at is not None
+
+
 def _is_matrix(site: Site) -> bool:
-    return site.op == CONSTANT and len(site.shape) > 1 and "float" in site.dtype
+    return is_constant(site) and len(site.shape) > 1 and "float" in site.dtype

@@ -4,42 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula, Kind
+from gradclinic_engine.graph.site_ops import op_of
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 # They take a part of what they read.
-_TAKING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("slice", "select", "narrow", "index", "index_select", "gather", "take", "take_along_dim", "masked_select"),
-        *("split", "split_with_sizes", "chunk", "unbind", "tensor_split", "diagonal", "diag", "constant_pad_nd"),
-        *("slice_scatter", "select_scatter", "unsafe_chunk", "unsafe_split", "narrow_copy", "slice_copy"),
-    )
-)
-_WRITING = frozenset(
-    f"aten::{name}_"
-    for name in (
-        *("copy", "fill", "zero", "masked_fill", "index_put", "index_fill", "index_copy", "scatter", "masked_scatter"),
-        *("_index_put_impl", "normal", "uniform", "random", "exponential", "fill_diagonal", "put", "set", "bernoulli"),
-    )
-)
-# They keep the elements apart, so that a part of what they read is a part of what they give.
-KEEPING_APART = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("add", "sub", "mul", "div", "relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "dropout", "neg"),
-        *("contiguous", "clone", "to", "reshape", "exp", "softplus", "abs", "clamp", "cat", "stack", "permute"),
-    )
-)
+_TAKING = frozenset({Kind.PART, Kind.LOOKUP})
+_WRITING = frozenset({Kind.REPLACING, Kind.SAMPLING})
 _FOLLOWED_AT_MOST = 64
 
 
 def is_write(site: Site) -> bool:
     """Whether a site puts something else in the place of (some of) what its first argument held."""
-    return site.op in _WRITING
+    op = op_of(site)
+    return op.is_in_place and (op.kind in _WRITING or op.overwrites)
 
 
 def dropping_op(paths: Paths, joined: Site) -> Site | None:
@@ -49,7 +30,7 @@ def dropping_op(paths: Paths, joined: Site) -> Site | None:
         paths: Of the run.
         joined: Where the part came in and a gradient for other parts arrives, such as a `cat`.
     """
-    if is_write(joined) or plain(joined.op) in ("aten::where", "aten::masked_fill"):
+    if is_write(joined) or op_of(joined).formula in {Formula.CHOICE, Formula.FILL}:
         return joined
     seen = {joined.index}
     waiting = [joined]
@@ -59,11 +40,11 @@ def dropping_op(paths: Paths, joined: Site) -> Site | None:
         write = _first_write_into(paths, site)
         if write is not None:
             return write
-        if plain(site.op) in _TAKING and site is not joined and not _takes_all(paths, site):
+        if op_of(site).kind in _TAKING and site is not joined and not _takes_all(paths, site):
             taking = taking or site
             continue
         for reader in sorted(paths.readers(site), key=lambda each: each.first_call_order):
-            keeps = reader.is_view or plain(reader.op) in KEEPING_APART | _TAKING
+            keeps = reader.is_view or op_of(reader).keeps_apart or op_of(reader).kind in _TAKING
             if keeps and reader.index not in seen and paths.reaches_loss(reader):
                 seen.add(reader.index)
                 waiting.append(reader)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SINGULAR_BACKWARD, WRITING_INFINITY, plain
+from gradclinic_engine.graph.op import Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.measurements import GradientStatus
 
 if TYPE_CHECKING:
@@ -43,11 +44,17 @@ def forward_origin(paths: Paths) -> Site | None:
         if not only_masks:
             continue
         carried = bool(brought or from_outside)
-        if _is_infinite(site.culprit) and (carried or plain(site.op) in WRITING_INFINITY):
+        if _is_infinite(site.culprit) and (carried or _writes_numbers(site)):
             asked_for.add(site.index)
         elif carried or site.operands_finite:
             return site
     return next((site for site in bad if site.index in asked_for), None)
+
+
+def _writes_numbers(site: Site) -> bool:
+    """Whether it writes numbers that the author gave, infinities among them, as masks do."""
+    op = op_of(site)
+    return op.rewraps or op.kind is Kind.REPLACING or (op.kind is Kind.CREATION and not op.is_uninitialized)
 
 
 def backward_origin(paths: Paths) -> tuple[Site | None, Culprit | None] | None:
@@ -80,7 +87,7 @@ def backward_origin(paths: Paths) -> tuple[Site | None, Culprit | None] | None:
 
 
 def _likeliest(makers: list[Site]) -> Site:
-    singular = [site for site in makers if plain(site.op).removeprefix("aten::") in SINGULAR_BACKWARD]
+    singular = [site for site in makers if op_of(site).is_singular]
     return min(singular or makers, key=lambda site: site.gradient_order)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Norm
+from gradclinic_engine.graph.site_ops import op_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,36 +14,32 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import Measurements, Site, Tensor
     from gradclinic_engine.reading.paths import Paths
 
-BATCH_NORMS = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::cudnn_batch_norm"})
-
-NORMS_OF_A_SAMPLE = frozenset({"aten::instance_norm", "aten::group_norm", "aten::native_group_norm"})
-
-
+_OF_A_SAMPLE = frozenset({Norm.INSTANCE, Norm.GROUP})
 LEAST_SPREAD = 1e-6
 
 
 def batch_norms(measurements: Measurements) -> Iterator[Site]:
     """The batch normalisations that ran, first outputs only."""
     for site in measurements.sites:
-        if plain(site.op) in BATCH_NORMS and site.calls and not site.output:
+        if op_of(site).norm is Norm.BATCH and site.calls and not site.output:
             yield site
 
 
 def unfinished_batch_norm(measurements: Measurements) -> Site | None:
     """The batch normalisation that comes next where forward raised."""
-    return _unfinished(measurements, BATCH_NORMS)
+    return _unfinished(measurements, frozenset({Norm.BATCH}))
 
 
 def unfinished_normalization_of_a_sample(measurements: Measurements) -> Site | None:
     """The instance or group normalisation that comes next where forward raised."""
-    return _unfinished(measurements, NORMS_OF_A_SAMPLE)
+    return _unfinished(measurements, _OF_A_SAMPLE)
 
 
-def _unfinished(measurements: Measurements, ops: frozenset[str]) -> Site | None:
+def _unfinished(measurements: Measurements, norms: frozenset[Norm]) -> Site | None:
     """The first site of these that did not run while what it reads did."""
     ran = {site.index for site in measurements.sites if site.calls}
     for site in measurements.sites:
-        if plain(site.op) in ops and not site.calls and (ran.issuperset(site.operands) or site.inputs):
+        if op_of(site).norm in norms and not site.calls and (ran.issuperset(site.operands) or site.inputs):
             return site
     return None
 

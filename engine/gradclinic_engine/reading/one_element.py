@@ -5,57 +5,47 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula, Kind, Norm, Reduction
+from gradclinic_engine.graph.site_ops import op_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
-_SOFTMAXES = frozenset(f"aten::{name}" for name in ("softmax", "log_softmax", "_softmax", "_log_softmax", "softmin"))
 # Of one element each of these gives that element, or its size: what is divided by it or lies above it is constant.
-_REDUCTIONS = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("mean", "sum", "amax", "amin", "max", "min", "median", "norm", "linalg_vector_norm", "linalg_norm"),
-        *("frobenius_norm", "logsumexp", "nansum", "nanmean"),
-    )
-)
-_BUILT_IN = _SOFTMAXES | {f"aten::{name}" for name in ("layer_norm", "rms_norm", "group_norm", "instance_norm")}
-# What may stand between the statistic and its use: it keeps every element apart.
-_PASSING = frozenset(
-    f"aten::{name}"
-    for name in ("add", "clamp", "clamp_min", "maximum", "sqrt", "abs", "expand", "expand_as", "unsqueeze", "view")
-) | {"aten::pow", "aten::reshape", "aten::square", "aten::to", "aten::detach"}
+_REDUCTIONS = frozenset({Reduction.TOTAL, Reduction.EXTREME, Reduction.SIZE, Reduction.LOG_SUM})
+_POWERS = frozenset({Formula.ADD, Formula.POWER, Formula.SQUARE, Formula.SQUARE_ROOT, Formula.ABSOLUTE})
 _PASSED_AT_MOST = 6
 _BATCH_AND_CHANNELS = 2
 
 
 def normalises_one_element(paths: Paths, site: Site) -> str:
     """Over what, in words, if a site normalises over a single element; else empty."""
-    op, shape = plain(site.op), site.shape
+    op, shape = op_of(site), site.shape
     if not shape:
         return ""
-    if op in ("aten::sub", "aten::div", "aten::divide", "aten::true_divide"):
+    if op.formula in {Formula.SUBTRACT, Formula.DIVIDE}:
         return _by_hand(paths, site)
-    if op == "aten::scaled_dot_product_attention":
+    if op.kind is Kind.ATTENTION:
         return "one key" if _keys(paths, site) == 1 else ""
-    return _built_in(site, op, shape) if op in _BUILT_IN else ""
+    return _built_in(site, op, shape)
 
 
-def _built_in(site: Site, op: str, shape: tuple[int, ...]) -> str:
+def _built_in(site: Site, op: Op, shape: tuple[int, ...]) -> str:
     spatial = prod(shape[_BATCH_AND_CHANNELS:])
-    if op in _SOFTMAXES:
+    if op.kind is Kind.SOFTMAX:
         dimension = site.constants.get("dim")
         if isinstance(dimension, int) and -len(shape) <= dimension < len(shape) and shape[dimension] == 1:
             return f"dimension {dimension} of shape {list(shape)}"
-    if op in ("aten::layer_norm", "aten::rms_norm") and _size(site.constants.get("normalized_shape")) == 1:
+    if op.norm in {Norm.LAYER, Norm.RMS} and _size(site.constants.get("normalized_shape")) == 1:
         return f"the last of the dimensions of shape {list(shape)}"
     groups = site.constants.get("num_groups")
-    if op == "aten::group_norm" and isinstance(groups, int) and groups and shape[1] // groups * spatial == 1:
+    if op.norm is Norm.GROUP and isinstance(groups, int) and groups and shape[1] // groups * spatial == 1:
         return f"one channel of one position, with {groups} groups for shape {list(shape)}"
-    if op == "aten::instance_norm" and spatial == 1 and site.constants.get("use_input_stats", True):
+    if op.norm is Norm.INSTANCE and spatial == 1 and site.constants.get("use_input_stats", True):
         return f"one position of shape {list(shape)}"
     return ""
 
@@ -81,12 +71,17 @@ def _by_hand(paths: Paths, site: Site) -> str:
         if len(atoms) != 1 or not isinstance(atoms[0], int) or atoms[0] not in paths.sites:
             return ""
         before = paths.sites[atoms[0]]
-        if plain(before.op) in _REDUCTIONS and _is_of_one_element(paths, before, own):
+        if op_of(before).reduction in _REDUCTIONS and _is_of_one_element(paths, before, own):
             return f"the one element over which `{before.op}` reduces shape {list(site.shape)}"
-        if plain(before.op) not in _PASSING or not before.arguments:
+        if not _keeps_apart(op_of(before)) or not before.arguments:
             return ""
         atoms = before.arguments[0]
     return ""
+
+
+def _keeps_apart(op: Op) -> bool:
+    """Whether it may stand between the statistic and its use: it keeps every element apart."""
+    return op.keeps_all or op.kind in {Kind.EXPANSION, Kind.LIMIT} or op.formula in _POWERS
 
 
 def _is_of_one_element(paths: Paths, reduction: Site, own: int | str) -> bool:
@@ -101,7 +96,7 @@ def _is_of_one_element(paths: Paths, reduction: Site, own: int | str) -> bool:
             if isinstance(at, int) and at in paths.sites:
                 given = paths.sites[at].activation
             return given is not None and left is not None and 0 < given.element_count == left.element_count
-        if not isinstance(at, int) or at not in paths.sites or plain(paths.sites[at].op) not in _PASSING:
+        if not isinstance(at, int) or at not in paths.sites or not _keeps_apart(op_of(paths.sites[at])):
             return False
         held = paths.sites[at].arguments
         if not held or len(held[0]) != 1:

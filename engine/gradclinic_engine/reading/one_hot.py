@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula, Squash
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.zero_stops import gets_gradient
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ SOFT_ENOUGH = 0.03
 MOST_LEFT, FEWEST_ENTRIES = 1.5, 4
 _ALL_BUT_GONE = 1e-4
 _WIDE_SCORES = 10.0
-_SOFTMAXES = frozenset({"aten::softmax", "aten::_softmax"})
-_MASKING = frozenset({"aten::add", "aten::masked_fill", "aten::where", "aten::sub"})
+_MASKING = frozenset({Formula.ADD, Formula.SUBTRACT, Formula.FILL, Formula.CHOICE})
 _MASKS_FOLLOWED = 4
 
 
@@ -75,7 +75,7 @@ def _has_one_left(site: Site) -> bool:
 def _entries(site: Site) -> int:
     """Length of a softmax's rows; 0 where it is none, or that is not known."""
     dimension = site.constants.get("dim")
-    if plain(site.op) not in _SOFTMAXES or not isinstance(dimension, int):
+    if op_of(site).squash is not Squash.SOFTMAX or not isinstance(dimension, int):
         return 0
     return site.shape[dimension] if -len(site.shape) <= dimension < len(site.shape) else 0
 
@@ -92,7 +92,7 @@ def _before_masks(paths: Paths, softmax: Site) -> tuple[Statistics | None, bool]
             return None, is_masked
         site = paths.sites[learnt[0]]
         fixed_operands = [each for group in site.arguments for each in group if each not in _learnt(paths, site)]
-        if plain(site.op) not in _MASKING or not fixed_operands:
+        if op_of(site).formula not in _MASKING or not fixed_operands:
             return site.activation, is_masked
         held, is_masked = site.arguments, True
     return None, is_masked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
-from gradclinic_engine.reading.never_used import KEEPING_APART
+from gradclinic_engine.graph.op import Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.reading.op_factors import factors_of
 from gradclinic_engine.reading.zero_origins import is_given
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
-_JOINING = frozenset(f"aten::{name}" for name in ("stack", "cat", "hstack", "vstack", "dstack", "column_stack"))
 _FOLLOWED_AT_MOST = 64
 
 
@@ -25,7 +24,7 @@ def part_taking_factor(paths: Paths, joined: Site) -> tuple[Site, int | str, flo
         joined: Where one part got a gradient and another exactly none. Only what keeps elements apart is followed, so
             that the parts are still told from each other where the factor meets them.
     """
-    if plain(joined.op) not in _JOINING:
+    if op_of(joined).kind is not Kind.JOINING:
         return None
     seen = {joined.index}
     waiting = [joined]
@@ -36,7 +35,7 @@ def part_taking_factor(paths: Paths, joined: Site) -> tuple[Site, int | str, flo
             for factor in factors:
                 if is_given(paths, factor) and (share := _zero_share(paths, factor)):
                     return reader, factor, share
-            keeps = reader.is_view or plain(reader.op) in KEEPING_APART
+            keeps = reader.is_view or op_of(reader).keeps_apart
             if keeps and reader.index not in seen and paths.reaches_loss(reader):
                 seen.add(reader.index)
                 waiting.append(reader)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from gradclinic_engine.graph.op_kinds import SHAPE_ONLY, plain
+from gradclinic_engine.graph.site_ops import op_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Paths:
         self._operands: dict[int, list[Site]] = {}
         self._readers: dict[int, list[Site]] = {}
         for site in self.sites.values():
-            if plain(site.op) in SHAPE_ONLY:
+            if op_of(site).is_shape_only:
                 continue
             operands = [self.sites[i] for i in site.operands if i in self.sites and i != site.index]
             self._operands[site.index] = operands
@@ -94,7 +94,7 @@ class Paths:
         return [
             self.sites[index]
             for index in parameter.read_by
-            if index in self.sites and plain(self.sites[index].op) not in SHAPE_ONLY
+            if index in self.sites and not op_of(self.sites[index]).is_shape_only
         ]
 
     def reaches_loss(self, site: Site) -> bool:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, SINGULAR_BACKWARD, plain
+from gradclinic_engine.graph.op import Formula, Pole
+from gradclinic_engine.graph.site_ops import is_constant, op_of
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Culprit, Site
@@ -31,15 +32,6 @@ FORMATS = {
 }
 # Formats whose range is so narrow that ordinary values leave it; bfloat16 has the range of float32.
 NARROW = frozenset({"float16", "float8_e5m2", "float8_e4m3fn"})
-# Infinite at a point of their own, whatever the format.
-WITH_A_POLE = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("log", "log2", "log10", "log1p", "logit", "atanh", "reciprocal", "rsqrt", "div", "true_divide", "divide"),
-        *("digamma", "lgamma", "erfinv", "tan", "xlogy"),
-    )
-)
-EXPONENTIALS = frozenset({"aten::exp", "aten::expm1", "aten::cosh", "aten::sinh"})
 LARGEST_EXPONENT_OF_FLOAT32 = 88.7
 
 
@@ -52,9 +44,10 @@ def overflowed(paths: Paths, site: Site) -> bool:
     values = site.culprit.operand_values
     if math.isnan(site.culprit.value):
         return False
-    if plain(site.op) in WITH_A_POLE:
-        return bool(values) and values[-1] != 0 and "log" not in site.op
-    if plain(site.op) in EXPONENTIALS:
+    op = op_of(site)
+    if op.pole is not Pole.NONE:
+        return bool(values) and values[-1] != 0 and op.pole is not Pole.SLOW
+    if op.is_exponential:
         reached = [operand.activation.max for operand in paths.operands(site) if operand.activation]
         highest = values[0] if values else max(reached, default=0.0)
         return highest <= LARGEST_EXPONENT_OF_FLOAT32
@@ -68,20 +61,22 @@ def overflowed_backward(maker: Site | None, culprit: Culprit | None) -> bool:
         and maker.dtype in NARROW
         and culprit is not None
         and math.isinf(culprit.value)
-        and plain(maker.op).removeprefix("aten::") not in SINGULAR_BACKWARD
+        and not op_of(maker).is_singular
     )
 
 
 def _lost_epsilon(paths: Paths, site: Site) -> bool:
     """Whether a constant that was to keep an operand away from zero is rounded to zero in this format."""
-    if plain(site.op) not in WITH_A_POLE | {"aten::sqrt", "aten::pow"}:
+    op = op_of(site)
+    if op.pole is Pole.NONE and op.formula not in {Formula.SQUARE_ROOT, Formula.POWER}:
         return False
     least = FORMATS[site.dtype].smallest / 2
     for operand in paths.operands(site):
-        if plain(operand.op) not in ("aten::add", "aten::clamp_min", "aten::clamp", "aten::maximum"):
+        keeper = op_of(operand)
+        if keeper.formula not in {Formula.ADD, Formula.LARGER} and not keeper.bounds[0]:
             continue
         constants = [operand.constants.get(name) for name in ("other", "min")]
-        constants += [s.activation.max for s in paths.operands(operand) if s.op == CONSTANT and s.activation]
+        constants += [s.activation.max for s in paths.operands(operand) if is_constant(s) and s.activation]
         if any(isinstance(value, (int, float)) and 0 < value <= least for value in constants):
             return True
     return False

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of, plain
+from gradclinic_engine.graph.site_ops import acting_op, off_margin, op_of
 from gradclinic_engine.reading.chance import may_be_chance
 
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
-_MOST_OF_SMOOTH = 0.5
-_MOST = {"aten::hardtanh": 0.75, "aten::hardsigmoid": 0.75, "aten::relu6": 0.9}
+_MOST_OF_SMOOTH, _MOST_WITH_CORNERS = 0.5, 0.75
+# Half of a rectifier's values are flat at the best of times.
+_MOST_OF_RECTIFIERS = 0.9
 # What remembers over many steps is held open (or shut) on purpose for some of the units.
 _MOST_OF_GATES = {"input gate": 0.9, "forget gate": 0.9, "reset gate": 0.9, "update gate": 0.9}
 
@@ -41,7 +42,7 @@ def saturation(paths: Paths, site: Site) -> Saturation | None:
     if gates:
         found = max(gates, key=lambda each: each.flat - each.limit)
         return found if found.flat >= found.limit else None
-    if activation_of(site) not in STEEPEST_SLOPE or site.flat_share is None or site.flat_share < _limit(site):
+    if acting_op(site).steepest_slope is None or site.flat_share is None or site.flat_share < _limit(site):
         return None
     if site.dead_unit_share and may_be_chance(paths, site, site.dead_unit_share):
         return None
@@ -49,6 +50,6 @@ def saturation(paths: Paths, site: Site) -> Saturation | None:
 
 
 def _limit(site: Site) -> float:
-    op = plain(site.op)
-    rectifies = op == "aten::hardtanh" and site.constants.get("min_val") == 0
-    return _MOST["aten::relu6"] if rectifies else _MOST.get(op, _MOST_OF_SMOOTH)
+    if not op_of(site).has_corners:
+        return _MOST_OF_SMOOTH
+    return _MOST_OF_RECTIFIERS if off_margin(site) == 0 else _MOST_WITH_CORNERS

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, DETACHING, REWRAPPING, plain
+from gradclinic_engine.graph.site_ops import is_constant, op_of
 from gradclinic_engine.measurements import GradientStatus, Statistics
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def is_disconnected(paths: Paths) -> bool:
 
 def means_of(site: Site) -> Means:
     """How an op that gives no gradient cuts."""
-    op = plain(site.op)
-    if op in DETACHING or site.op in DETACHING:
+    op = op_of(site)
+    if op.detaches:
         return Means.DETACH
     if not site.grad_enabled:
         return Means.NO_GRAD
-    if op in REWRAPPING or op == CONSTANT:
+    if op.rewraps or is_constant(site):
         return Means.REWRAPPED
     return Means.NON_DIFFERENTIABLE
 
@@ -124,7 +124,7 @@ def _start_of_region(paths: Paths, site: Site) -> Site:
 def _copied_constants(paths: Paths) -> list[tuple[Site, Site]]:
     """Constants that equal what parameters compute at a site the loss does not depend on (a trace of `.tolist()`)."""
     constants = [
-        site for site in paths.sites.values() if site.op == CONSTANT and site.activation and paths.reaches_loss(site)
+        site for site in paths.sites.values() if is_constant(site) and site.activation and paths.reaches_loss(site)
     ]
     if not constants:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT
+from gradclinic_engine.graph.site_ops import is_constant
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.severed_paths import missing
 
@@ -61,7 +61,7 @@ def _copies(paths: Paths) -> Iterator[tuple[str, Statistics, tuple[int, ...], Si
         if parameter.status is GradientStatus.FROZEN and parameter.name in readers:
             yield parameter.name, parameter.weight, parameter.shape, readers[parameter.name]
     for site in used:
-        if site.op == CONSTANT and site.activation:
+        if is_constant(site) and site.activation:
             yield "", site.activation, site.shape, site
 
 

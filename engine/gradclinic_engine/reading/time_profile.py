@@ -8,7 +8,8 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Squash
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.depth_profile import relative_gradient
 
@@ -81,7 +82,7 @@ def _unrolled(paths: Paths) -> list[tuple[Site, tuple[float, ...]]]:
     copies: dict[tuple[str, tuple[str, ...]], list[Site]] = {}
     for site in paths.in_order:
         if site.parameters and site.gradient and not site.is_view:
-            copies.setdefault((plain(site.op), site.parameters), []).append(site)
+            copies.setdefault((op_of(site).name, site.parameters), []).append(site)
     return [
         (sites[0], tuple(site.gradient.rms for site in sites if site.gradient))
         for sites in copies.values()
@@ -136,7 +137,7 @@ def _bits(more: float, less: float) -> float:
 
 def _gated(paths: Paths, site: Site) -> bool:
     return any(
-        (plain(other.op) == "aten::sigmoid" and other.module == site.module)
-        or plain(other.op).endswith(("lstm_cell", "gru_cell"))
+        (op_of(other).squash is Squash.SIGMOID and other.module == site.module)
+        or (op_of(other).is_cell and len(op_of(other).gates) > 1)
         for other in paths.sites.values()
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind, Weight
+from gradclinic_engine.graph.site_ops import argument_at, op_of
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.depth_profile import relative_gradient
 
@@ -12,13 +13,7 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import Parameter, Site
     from gradclinic_engine.reading.paths import Paths
 
-_BY_ROW = frozenset(
-    f"aten::{name}"
-    for name in ("linear", "conv1d", "conv2d", "conv3d", "_convolution", "convolution", "lstm", "gru", "bilinear")
-)
-_BY_COLUMN = frozenset(f"aten::conv_transpose{each}d" for each in (1, 2, 3))
-_PRODUCTS = frozenset(f"aten::{name}" for name in ("matmul", "mm", "addmm", "bmm", "baddbmm"))
-_TABLES = frozenset({"aten::embedding", "aten::embedding_bag", "aten::index", "aten::index_select", "aten::gather"})
+_TABLES = frozenset({Kind.EMBEDDING, Kind.LOOKUP})
 _NEARLY_ALL = 0.99
 # A gradient that far below the largest of the model, relative to its weight, is what is left of one that cancels out.
 _CANCELLED = 1e-5
@@ -30,7 +25,7 @@ def copies(paths: Paths, parameter: Parameter) -> tuple[Site, float] | None:
     A layer is hidden where another weight stands between it and the loss, which itself tells output units apart.
     """
     readers = [site for site in paths.first_readers(parameter) if paths.reaches_loss(site)]
-    if not readers or any(plain(site.op) in _TABLES for site in readers):
+    if not readers or any(op_of(site).kind in _TABLES for site in readers):
         return None
     share = min(_share_of_rows(parameter, site) for site in readers)
     if not share and _gradient_cancels(paths, parameter) and all(_is_read_alike(paths, site) for site in readers):
@@ -47,15 +42,13 @@ def _is_hidden(paths: Paths, parameter: Parameter, readers: list[Site]) -> bool:
 
 def _share_of_rows(parameter: Parameter, site: Site) -> float:
     """Share of copies among the units that one of its readers makes of it."""
-    op = plain(site.op)
-    is_turned = site.is_view and op in ("aten::t", "aten::transpose", "aten::numpy_T", "aten::mT", "aten::permute")
-    if op in _BY_ROW or is_turned:
+    op = op_of(site)
+    if op.weight is Weight.OUT_FIRST or (site.is_view and op.kind is Kind.PERMUTATION):
         return parameter.twin_rows
-    if op in _BY_COLUMN:
+    if op.weight is Weight.IN_FIRST:
         return parameter.twin_columns
-    if op in _PRODUCTS:
-        is_right = f"parameter:{parameter.name}" in (site.arguments[-1] if site.arguments else ())
-        is_right |= op in ("aten::addmm", "aten::baddbmm") and f"parameter:{parameter.name}" in site.arguments[2]
+    if op.weight in {Weight.FACTOR, Weight.FACTORS}:
+        is_right = f"parameter:{parameter.name}" in argument_at(site, op.weight_at)
         return parameter.twin_columns if is_right else parameter.twin_rows
     return min(parameter.twin_rows, parameter.twin_columns)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain, rectifies
+from gradclinic_engine.graph.site_ops import op_of, rectifies
 from gradclinic_engine.reading.linear_chains import Layer, layers
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # A rectifier lets half of the mean square through.
 GAIN_OF_RECTIFIERS = math.sqrt(2)
-HALVING = frozenset({"aten::leaky_relu", "aten::rrelu", "aten::gelu", "aten::silu", "aten::elu", "aten::mish"})
 # torch's own initialisation has a gain of 0.58 (linear layers, convolutions): less than this somebody asked for.
 LEAST_USUAL_GAIN = 0.45
 # More than this is not found in what usual initialisations make: at most 5/3, for tanh.
@@ -84,7 +83,7 @@ def _needed(paths: Paths, site: Site) -> float:
         if len(readers) != 1:
             break
         current = readers[0]
-        if rectifies(current) or plain(current.op) in HALVING:
+        if rectifies(current) or op_of(current).halves:
             return GAIN_OF_RECTIFIERS
         if current.parameters:
             break

@@ -6,10 +6,12 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SELECTING, has_zero_derivative, limits, plain, rectifies
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.op import Kind as OpKind
+from gradclinic_engine.graph.site_ops import has_zero_derivative, limits, op_of, rectifies
 from gradclinic_engine.reading.never_used import dropping_op, is_write
 from gradclinic_engine.reading.one_element import normalises_one_element
-from gradclinic_engine.reading.op_factors import MAPPING, factors_of, number_that_takes_all, positions_of
+from gradclinic_engine.reading.op_factors import factors_of, number_that_takes_all, positions_of
 from gradclinic_engine.reading.part_factors import part_taking_factor
 from gradclinic_engine.reading.zero_origins import (
     Kind,
@@ -25,9 +27,6 @@ from gradclinic_engine.reading.zero_stops import PARAMETER, Stop, zero_stops
 if TYPE_CHECKING:
     from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
-
-_RECURRENT = frozenset(f"aten::{name}" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
-_CELLS = frozenset(f"{op}_cell" for op in _RECURRENT)
 
 
 class Why(enum.Enum):
@@ -94,11 +93,12 @@ def _explain(paths: Paths, stop: Stop) -> Cause | None:
 
 def _unused(paths: Paths, stop: Stop) -> Cause | None:
     """Nothing of it is left: an in-place write, a selection, or a condition that never chooses it."""
-    op = plain(stop.site.op)
+    op = op_of(stop.site)
     is_over = is_write(stop.site) and 0 in positions_of(stop.site, stop.operand)
-    if op not in SELECTING and not is_over:
+    chooses = op.kind is OpKind.JOINING or (op.kind is OpKind.REPLACING and not op.overwrites)
+    if not chooses and not is_over:
         return None
-    if op in ("aten::where", "aten::masked_fill") and _limits_itself(paths, stop):
+    if op.formula in {Formula.CHOICE, Formula.FILL} and _limits_itself(paths, stop):
         return Cause(Why.LIMIT, stop.site)
     dropping = dropping_op(paths, stop.site)
     return Cause(Why.NEVER_USED, dropping) if dropping is not None else None
@@ -146,12 +146,12 @@ def _by_state(paths: Paths, stop: Stop) -> Cause | None:
 
 def _multiplied(paths: Paths, stop: Stop) -> tuple[int | str, ...]:
     """What the operand, a weight of a recurrent operator, multiplies there: its first or second argument."""
-    op, arguments = plain(stop.site.op), stop.site.arguments
-    if op in _CELLS:  # input, state, weight of the input, weight of the state
+    op, arguments = op_of(stop.site), stop.site.arguments
+    if op.is_cell:  # input, state, weight of the input, weight of the state
         place = next(iter(positions_of(stop.site, stop.operand)), 0) - 2
         return arguments[place] if place in (0, 1) else ()
     name = str(paths.base(stop.operand)).rpartition(".")[2]
-    if op not in _RECURRENT or not name.startswith(("weight_ih_l0", "weight_hh")) or len(arguments) < 2:  # noqa: PLR2004 - input and state
+    if op.kind is not OpKind.RECURRENCE or not name.startswith(("weight_ih_l0", "weight_hh")) or len(arguments) < 2:  # noqa: PLR2004 - input and state
         return ()
     return arguments[0] if name.startswith("weight_ih_l0") else arguments[1]
 
@@ -165,7 +165,7 @@ def _by_zeros_before(paths: Paths, stop: Stop) -> Cause | None:
 
 def _limits_itself(paths: Paths, stop: Stop) -> bool:
     """Whether a `where` or `masked_fill` chooses a constant by comparing the very value that it replaces."""
-    conditions = stop.site.arguments[0 if plain(stop.site.op) == "aten::where" else 1]
+    conditions = stop.site.arguments[0 if op_of(stop.site).formula is Formula.CHOICE else 1]
     compared = [
         paths.base(atom)
         for index in conditions
@@ -193,5 +193,5 @@ def _by_zero(paths: Paths, stop: Stop, held: tuple[int | str, ...]) -> Cause | N
     # What was learnt and came out as zero is told by the rule for how: an activation that is off, an overflow.
     if origin.kind is Kind.OTHER and (is_weight or was_computed):
         return None
-    maps = plain(stop.site.op) in MAPPING | _RECURRENT
+    maps = op_of(stop.site).is_layer and not op_of(stop.site).multiplies_list
     return Cause(Why.INPUT if (is_weight and maps) or was_computed else Why.FACTOR, stop.site, origin)

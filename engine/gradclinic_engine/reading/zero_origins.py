@@ -6,35 +6,21 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, has_zero_derivative, plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.op import Kind as OpKind
+from gradclinic_engine.graph.site_ops import argument_at, has_zero_derivative, op_of
 from gradclinic_engine.reading.one_element import normalises_one_element
-from gradclinic_engine.reading.op_factors import DROPOUTS, all_factor_groups, number_that_takes_all
+from gradclinic_engine.reading.op_factors import all_factor_groups, number_that_takes_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Site, Statistics
     from gradclinic_engine.reading.paths import Paths
 
-# They give zeros whatever they read.
-_MAKERS = frozenset(
-    f"aten::{name}" for name in ("zeros", "zeros_like", "new_zeros", "zero", "full", "full_like", "new_full", "fill")
-) | {CONSTANT, "aten::empty", "aten::scalar_tensor", "aten::tensor"}
-# They put something else in the place of what they read.
-_REPLACING = frozenset(
-    f"aten::{name}" for name in ("masked_fill", "where", "index_fill", "index_put", "masked_scatter", "copy", "scatter")
-)
-# They hand on entries of a table.
-_LOOKUPS = frozenset(f"aten::{name}" for name in ("embedding", "embedding_bag", "index_select", "index", "gather"))
-# Where their weight is.
-_NORMALISATIONS = {
-    "aten::batch_norm": 1,
-    "aten::instance_norm": 1,
-    "aten::layer_norm": 2,
-    "aten::group_norm": 2,
-    "aten::rms_norm": 2,
-}
-_ELEMENTWISE = frozenset({"aten::mul", "aten::multiply"})
+# They scale by a weight, or hand on entries of a table.
+_WITH_WEIGHTS = frozenset({OpKind.NORMALIZATION, OpKind.EMBEDDING, OpKind.LOOKUP})
 
 
 class Kind(enum.Enum):
@@ -71,7 +57,7 @@ def factor_that_takes_all(paths: Paths, product: Site, operand: int | str) -> in
 
     Seen from the result, for a factor that was not measured itself, such as one entry of a buffer of weights.
     """
-    if plain(product.op) not in _ELEMENTWISE or not all_zero(product.activation) or is_zero(paths, (operand,)):
+    if op_of(product).formula is not Formula.MULTIPLY or not all_zero(product.activation) or is_zero(paths, (operand,)):
         return None
     others = [atom for held in product.arguments for atom in held if atom != operand]
     given = [atom for atom in others if not isinstance(atom, int) or is_given(paths, atom) or _is_part(paths, atom)]
@@ -136,19 +122,18 @@ def _is_zero(paths: Paths, atom: int | str, seen: frozenset[int]) -> bool:
 
 def _before(paths: Paths, site: Site) -> Origin | int | str:
     """The origin, if it is this site, or else which of the values that it reads is zero before it."""
-    op = plain(site.op)
+    op = op_of(site)
     if site.acts_as:
         return _through_rectifier(paths, site)
-    number = _number(site)
-    if op in _MAKERS or number:
-        return Origin(Kind.MADE if op in _MAKERS else Kind.PRODUCT, site, "" if op in _MAKERS else number)
+    if op.kind is OpKind.CREATION:
+        return Origin(Kind.MADE, site)
+    if number := _number(site):
+        return Origin(Kind.PRODUCT, site, number)
     factor = _zero_factor(paths, site)
     if factor is not None:
-        if op in _ELEMENTWISE and is_given(paths, factor):
+        if op.formula is Formula.MULTIPLY and is_given(paths, factor):
             return Origin(Kind.PRODUCT, site, factor if isinstance(factor, str) else "")
         return factor
-    if normalises_one_element(paths, site):
-        return Origin(Kind.ONE_ELEMENT, site)
     return _handed_on(paths, site, op)
 
 
@@ -174,16 +159,17 @@ def _zero_factor(paths: Paths, site: Site) -> int | str | None:
     if zeros:
         # A weight, buffer or input right here says more than a value that was computed.
         return min(zeros, key=lambda atom: isinstance(atom, int))
-    op = plain(site.op)
-    position = 0 if op in _LOOKUPS else _NORMALISATIONS.get(op)
-    held = site.arguments[position] if position is not None and position < len(site.arguments) else ()
+    op = op_of(site)
+    held = argument_at(site, op.weight_at) if op.kind in _WITH_WEIGHTS else ()
     return held[0] if held and is_zero(paths, held) else None
 
 
-def _handed_on(paths: Paths, site: Site, op: str) -> Origin | int | str:
-    """Zeros in, zeros out; or else a rounding or a replacement made them."""
+def _handed_on(paths: Paths, site: Site, op: Op) -> Origin | int | str:
+    """Zeros in, zeros out; or else a normalisation, a rounding or a replacement made them."""
+    if normalises_one_element(paths, site):
+        return Origin(Kind.ONE_ELEMENT, site)
     data = _measured(paths, site)
-    if op == "aten::copy" and data and is_zero(paths, data[-1]):
+    if op.formula is Formula.ASSIGN and data and is_zero(paths, data[-1]):
         return data[-1][0]
     if data and all(is_zero(paths, held) for held in data):
         return data[0][0]
@@ -193,12 +179,13 @@ def _handed_on(paths: Paths, site: Site, op: str) -> Origin | int | str:
         return Origin(Kind.PRODUCT, site, str(paths.base(factor)))
     if has_zero_derivative(site):
         return Origin(Kind.STEP, site)
-    return Origin(Kind.REPLACED if op in _REPLACING else Kind.OTHER, site)
+    return Origin(Kind.REPLACED if op.kind is OpKind.REPLACING else Kind.OTHER, site)
 
 
 def _number(site: Site) -> str:
     """A number that makes all of a product zero, as `name=value`."""
-    if plain(site.op) in DROPOUTS | {"aten::mul", "aten::multiply"} and site.arguments:
+    op = op_of(site)
+    if (op.kind is OpKind.DROPOUT or op.formula is Formula.MULTIPLY) and site.arguments:
         return next((found for atom in site.arguments[0] if (found := number_that_takes_all(site, atom))), "")
     return ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SHAPE_ONLY, plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.measurements import GradientStatus
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _zero_stops(paths: Paths) -> list[Stop]:
 
 def operands_of(site: Site) -> list[int | str]:
     """Sites and `parameter:NAME`s that an operation reads or writes over."""
-    if plain(site.op) in SHAPE_ONLY:
+    if op_of(site).is_shape_only:
         return []
     # What is written over is no operand, but autograd sends it (zero) gradient all the same.
     atoms = [atom for held in site.arguments for atom in held]

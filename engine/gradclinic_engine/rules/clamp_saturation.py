@@ -29,7 +29,8 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import limits, plain, rectifies
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.site_ops import limits, op_of, rectifies
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
@@ -86,7 +87,7 @@ def _cut_off(paths: Paths, site: Site) -> float | None:
 def _severity_of_closed(paths: Paths, site: Site) -> Severity:
     """Lower where the bound is a branch that learns too: another batch may choose the other one."""
     branches = [operand.activation for operand in paths.operands(site) if operand.requires_grad]
-    if len(branches) < 2 or plain(site.op) == "aten::where":  # noqa: PLR2004 - two branches
+    if len(branches) < 2 or op_of(site).formula is Formula.CHOICE:  # noqa: PLR2004 - two branches
         return Severity.CRITICAL
     one, other = branches[:2]
     if one is None or other is None:

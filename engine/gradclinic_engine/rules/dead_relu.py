@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SMOOTH_RECTIFIERS, activation_of, rectifies
+from gradclinic_engine.graph.site_ops import acting_op, rectifies
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
@@ -52,7 +52,7 @@ def check(paths: Paths) -> Iterator[Finding]:
         if (
             site.activation
             and site.activation.element_count
-            and (rectifies(site) or activation_of(site) in SMOOTH_RECTIFIERS)
+            and (rectifies(site) or acting_op(site).off_margin)
             and site.requires_grad
             and paths.reaches_loss(site)
         ):

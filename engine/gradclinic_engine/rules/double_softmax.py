@@ -28,11 +28,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_LOGITS, class_dimension
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Squash
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
-from gradclinic_engine.reading.input_reading import LAYERS
 from gradclinic_engine.reading.loss_reading import origin, output_of, relevant
 from gradclinic_engine.reading.squashing import behind_clamps, squashes
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from gradclinic_engine.measurements import LossTerm, Measurements, Site
     from gradclinic_engine.reading.paths import Paths
-
-SQUASHING_AGAIN = frozenset({"aten::softmax", "aten::log_softmax", "aten::sigmoid", "aten::log_sigmoid"})
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -55,12 +53,12 @@ def check(paths: Paths) -> Iterator[Finding]:
         last.add(output.index if output is not None else -1)
         if each.name not in OF_LOGITS or output is None:
             continue
-        is_computed = output.requires_grad and plain(output.op) not in LAYERS  # a one-hot choice is not squashed
+        is_computed = output.requires_grad and not op_of(output).is_layer  # a one-hot choice is not squashed
         if squashes(paths, output) or (is_computed and _is_distribution(each)):
             told.add(output.index)
             yield _finding(behind_clamps(paths, output), f"`{each.name}`, which applies it itself")
     for site in paths.sites.values():
-        if plain(site.op) in SQUASHING_AGAIN and paths.reaches_loss(site) and site.arguments:
+        if op_of(site).squash is not Squash.NONE and paths.reaches_loss(site) and site.arguments:
             before = [each for each in site.arguments[0] if isinstance(each, int)]
             output = origin(paths, paths.sites[before[0]]) if len(before) == 1 and before[0] in paths.sites else None
             inner = squashes(paths, output) if output is not None and output.index not in told else ""
@@ -70,7 +68,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 
 def _kind(site: Site) -> str:
-    return "sigmoid" if "sigmoid" in site.op else "softmax"
+    return "sigmoid" if op_of(site).squash in {Squash.SIGMOID, Squash.LOG_SIGMOID} else "softmax"
 
 
 def _is_distribution(called: LossTerm) -> bool:

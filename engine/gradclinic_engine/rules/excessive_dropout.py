@@ -25,11 +25,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import number, share
-from gradclinic_engine.reading.modes import DROPOUTS
 from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
@@ -40,11 +39,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.records import Finding
 
 EXCESSIVE = 0.9
-# Layers with a dropout of their own: the names of its probability and of the flag that switches it on.
-WITHIN = {
-    "aten::scaled_dot_product_attention": ("dropout_p", ""),
-    **{f"aten::{name}": ("dropout", "train") for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
-}
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -60,10 +54,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 def dropped(site: Site) -> float:
     """The share that it drops in this run; 0 for what is no dropout, or is switched off."""
-    op = plain(site.op)
-    if op not in DROPOUTS and op not in WITHIN:
-        return 0.0
-    probability, flag = ("p", "train") if op in DROPOUTS else WITHIN[op]
+    probability, flag = op_of(site).dropout
     value = site.constants.get(probability)
     is_on = not flag or site.constants.get(flag) is True
     return float(value) if is_on and isinstance(value, (int, float)) else 0.0

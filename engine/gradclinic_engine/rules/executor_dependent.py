@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import SINGULAR_BACKWARD, plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.records import Finding
 
 # Their derivative where two operands are equal is a matter of convention.
-WITH_TIES = frozenset({"aten::min", "aten::max", "aten::minimum", "aten::maximum", "aten::clamp", "aten::amax"})
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -66,7 +65,7 @@ def check(paths: Paths) -> Iterator[Finding]:
         f"with the optimising one, which runs by default. {location} is where the two part.",
         (
             "Decide ties yourself: `torch.where(a < b, a, b)` in place of `torch.min(a, b)`."
-            if site and plain(site.op) in WITH_TIES
+            if site and op_of(site).has_ties
             else "Keep its operand off the point of infinite slope: `(x + 1e-6).sqrt()`, or clamp it further in.",
             "Or run the script in `with torch.jit.optimized_execution(False):`.",
         ),
@@ -93,11 +92,11 @@ def _origin(paths: Paths, found: tuple[ExecutorDifference, ...]) -> Site | None:
         origin = backward_origin(paths)
         if origin and origin[0]:
             return origin[0]
-        likely = [site for site in own if plain(site.op).removeprefix("aten::") in SINGULAR_BACKWARD]
+        likely = [site for site in own if op_of(site).is_singular]
     else:
         # Two tensors tie as a whole where one is made of the other; a clamp only where an element meets its bound.
         likely = sorted(
-            (site for site in own if plain(site.op) in WITH_TIES),
+            (site for site in own if op_of(site).has_ties),
             key=lambda site: len(paths.operands(site)),
             reverse=True,
         )

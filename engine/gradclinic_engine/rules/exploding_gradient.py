@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradclinic_engine.graph.op import Norm
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.trend_findings import over_depth, over_time
@@ -40,6 +41,7 @@ from gradclinic_engine.records import Evidence, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
@@ -50,8 +52,6 @@ BROKEN_BITS = 20.0
 USUAL_BITS_WITH_NORMS = 0.32
 # As far as float32 resolves the updates of the first and last layer with one rate.
 OF_WAVES_BITS = 24.0
-WAVES = frozenset({"aten::sin", "aten::cos"})
-NORMALISING = frozenset({"aten::batch_norm", "aten::native_batch_norm", "aten::instance_norm", "aten::group_norm"})
 REMEDIES = (
     "Initialise with `nn.init.kaiming_normal_` (ReLU) or `nn.init.xavier_normal_` (tanh), not with a fixed deviation.",
     "Add a normalisation (LayerNorm, BatchNorm) per layer, or skip connections with a small scale.",
@@ -60,13 +60,17 @@ REMEDIES = (
 REMEDIES_IN_TIME = ("Initialise the recurrent weight with `nn.init.orthogonal_`, or use a gated cell.", *REMEDIES[1:])
 
 
+def _normalises(op: Op) -> bool:
+    return op.norm in {Norm.BATCH, Norm.INSTANCE, Norm.GROUP}
+
+
 def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each stack of layers, and for each loop, along which the gradient explodes."""
     loops = [loop for loop in recurrences(paths) if -loop.decay >= GROWN_BITS]
     for trend in growing(paths, GROWN_BITS):
-        bits = trend.lost_bits - USUAL_BITS_WITH_NORMS * trend.share_of(NORMALISING) * len(trend.profile.steps)
+        bits = trend.lost_bits - USUAL_BITS_WITH_NORMS * trend.share_of(_normalises) * len(trend.profile.steps)
         if bits >= GROWN_BITS and not any(map(trend.runs_along, loops)):
-            is_wave = bits < OF_WAVES_BITS and trend.share_of(WAVES) > 0.5  # noqa: PLR2004 - most of its layers
+            is_wave = bits < OF_WAVES_BITS and trend.share_of(lambda op: op.is_periodic) > 0.5  # noqa: PLR2004 - most of its layers
             compared = Evidence("gradient_first_to_output", 2.0**trend.lost_bits, threshold=2**GROWN_BITS)
             yield over_depth(RULE, trend, Severity.INFO if is_wave else _severity(bits), compared, REMEDIES)
     for loop in loops:

@@ -29,7 +29,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import WITH_MARGIN
-from gradclinic_engine.graph.op_kinds import rectifies
+from gradclinic_engine.graph.site_ops import rectifies
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun

@@ -26,7 +26,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT, plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.site_ops import is_constant, op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
@@ -80,13 +81,14 @@ def _lost_share(paths: Paths, site: Site, behind: Site | None) -> float:
 
 def _factor(paths: Paths, behind: Site, site: Site) -> float | None:
     """By what ``behind`` multiplies the gradient for ``site``, where a constant says so."""
-    if plain(behind.op) == "aten::mean" and behind.gradient and site.gradient and site.gradient.element_count:
+    formula = op_of(behind).formula
+    if formula is Formula.MEAN and behind.gradient and site.gradient and site.gradient.element_count:
         return behind.gradient.element_count / site.gradient.element_count
-    constants = [each.activation.max for each in paths.operands(behind) if each.op == CONSTANT and each.activation]
+    constants = [each.activation.max for each in paths.operands(behind) if is_constant(each) and each.activation]
     constants += [value for value in [behind.constants.get("other")] if isinstance(value, (int, float))]
-    if len(constants) != 1 or not constants[0] or plain(behind.op) not in ("aten::mul", "aten::div"):
+    if len(constants) != 1 or not constants[0] or formula not in {Formula.MULTIPLY, Formula.DIVIDE}:
         return None
-    return abs(constants[0]) if plain(behind.op) == "aten::mul" else 1 / abs(constants[0])
+    return abs(constants[0]) if formula is Formula.MULTIPLY else 1 / abs(constants[0])
 
 
 def _largest(gradient: Statistics) -> float:

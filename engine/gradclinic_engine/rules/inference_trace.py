@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
@@ -118,7 +117,7 @@ def _healthy() -> Iterator[Measurements]:
 def _sick() -> Iterator[Measurements]:
     yield _run()
     run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", run.op(CONSTANT)))
+    yield run.finish(run.op("aten::linear", "x", run.op("prim::Constant")))
 
 
 RULE = Rule("inference-trace", Symptom.MODE, __doc__, check, _healthy, _sick)

@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_LOG_PROBABILITIES
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 # What they give may be logarithms of probabilities that need not sum to one.
-LOGARITHMS = frozenset({"aten::log", "aten::log_sigmoid", "aten::log_softmax", "aten::logaddexp", "aten::logsumexp"})
 ROUNDING = 1e-3
 
 
@@ -57,7 +56,7 @@ def check(paths: Paths) -> Iterator[Finding]:
             yield _finding(measurements, each, "probabilities between 0 and 1", "a sigmoid")
         elif each.name in OF_LOG_PROBABILITIES and not got.log_probability_dims:
             output = output_of(paths, each)
-            is_logarithm = output is not None and plain(output.op) in LOGARITHMS
+            is_logarithm = output is not None and op_of(output).gives_logarithm
             if not (is_logarithm and got.max <= ROUNDING) and max(got.shape, default=1) > 1:
                 yield _finding(measurements, each, "logarithms of probabilities", "a log_softmax")
 

@@ -31,7 +31,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
 
 NOT_IMPLEMENTED = re.compile(r"derivative for '?(?:aten::)?(\w+)'? is not implemented")
 SOFT_VERSIONS = {
-    "argmax": "Replace `argmax` by a weighted sum, for example `softmax(scores / temperature) @ values`.",
-    "item": "Keep it a tensor: drop `.item()`, `float(x)` or `int(x)`.",
-    "one_hot": "Feed the probabilities instead of `one_hot(argmax)`, or `gumbel_softmax(scores, hard=True)`.",
-    "floor_divide": "Use `/` and keep the fraction; round only what no gradient has to pass.",
+    Formula.LARGEST_PLACE: "Replace `argmax` by a weighted sum, for example `softmax(scores / temperature) @ values`.",
+    Formula.ITEM: "Keep it a tensor: drop `.item()`, `float(x)` or `int(x)`.",
+    Formula.ONE_HOT: "Feed the probabilities instead of `one_hot(argmax)`, or `gumbel_softmax(scores, hard=True)`.",
+    Formula.FLOOR_DIVIDE: "Use `/` and keep the fraction; round only what no gradient has to pass.",
 }
 STRAIGHT_THROUGH = "Pass the gradient straight through: `y = soft + (hard - soft).detach()`."
 
@@ -68,7 +69,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 def _refused_backward(measurements: Measurements, name: str) -> Iterator[Finding]:
     for site in reversed(measurements.sites):
-        if site.calls and site.requires_grad and plain(site.op).removeprefix("aten::") == name.rstrip("_"):
+        if site.calls and site.requires_grad and op_of(site).name.rpartition("::")[2] == name.rstrip("_"):
             without = [p.name for p in measurements.parameters if p.status is not GradientStatus.FROZEN]
             affected = tuple(parameter for parameter in without if parameter in site.reached_by)
             yield _finding(site, affected, "has no derivative in torch, so that the backward pass raises")
@@ -77,7 +78,7 @@ def _refused_backward(measurements: Measurements, name: str) -> Iterator[Finding
 
 def _finding(site: Site, affected: tuple[str, ...], fault: str) -> Finding:
     location = Location.of(site)
-    soft = SOFT_VERSIONS.get(plain(site.op).rpartition("::")[2])
+    soft = SOFT_VERSIONS.get(op_of(site).formula)
     return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,

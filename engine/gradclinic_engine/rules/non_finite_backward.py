@@ -27,7 +27,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 
 EPSILON_INSIDE = "Add an epsilon inside, where the slope is infinite: `(x + 1e-12).sqrt()`, not `x.sqrt() + 1e-12`."
 SAFE_VERSIONS = {
-    "log": "Make the discarded operand harmless as well: `torch.where(ok, x, torch.ones_like(x)).log()`.",
-    "div": "Make the discarded denominator harmless as well: `a / torch.where(ok, b, torch.ones_like(b))`.",
-    "acos": "Keep the operand inside: `x.clamp(-1 + 1e-7, 1 - 1e-7).acos()`.",
-    "asin": "Keep the operand inside: `x.clamp(-1 + 1e-7, 1 - 1e-7).asin()`.",
+    Formula.LOGARITHM: "Make the discarded operand harmless as well: `torch.where(ok, x, torch.ones_like(x)).log()`.",
+    Formula.DIVIDE: "Make the discarded denominator harmless as well: `a / torch.where(ok, b, torch.ones_like(b))`.",
+    Formula.ARCCOSINE: "Keep the operand inside: `x.clamp(-1 + 1e-7, 1 - 1e-7).acos()`.",
+    Formula.ARCSINE: "Keep the operand inside: `x.clamp(-1 + 1e-7, 1 - 1e-7).asin()`.",
 }
 
 
@@ -65,7 +66,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 def _finding(site: Site | None, culprit: Culprit | None, names: tuple[str, ...]) -> Finding:
     location = Location.of(site) if site else Location(name="loss")
     sample = f" It begins with sample {culprit.index[0]}." if culprit and culprit.index else ""
-    safe = SAFE_VERSIONS.get(plain(site.op).rpartition("::")[2], EPSILON_INSIDE) if site else EPSILON_INSIDE
+    safe = SAFE_VERSIONS.get(op_of(site).formula, EPSILON_INSIDE) if site else EPSILON_INSIDE
     return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,

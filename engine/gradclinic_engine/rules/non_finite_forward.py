@@ -27,7 +27,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 SAFE_VERSIONS = {
-    "log": "Keep the operand above zero: `x.clamp(min=1e-8).log()`, or use `log_softmax` or `logsigmoid`.",
-    "div": "Keep the denominator away from zero: `a / (b + eps)`, or `torch.where` on both operand and result.",
-    "exp": "Subtract the maximum first, or use `logsumexp`/`softmax`; bound the exponent: `x.clamp(max=80).exp()`.",
-    "sqrt": "Keep the operand at or above zero: `x.clamp(min=1e-12).sqrt()`.",
-    "softmax": "Let each row keep at least one position: fill with a large negative number instead of -inf.",
-    "pow": "Keep the base positive: `x.clamp(min=1e-8).pow(p)`.",
+    Formula.LOGARITHM: "Keep the operand above zero: `x.clamp(min=1e-8).log()`, or use `log_softmax` or `logsigmoid`.",
+    Formula.DIVIDE: "Keep the denominator away from zero: `a / (b + eps)`, or `torch.where` on both operand and "
+    "result.",
+    Formula.EXPONENTIAL: "Subtract the maximum first, or use `logsumexp`/`softmax`; bound the exponent: "
+    "`x.clamp(max=80).exp()`.",
+    Formula.SQUARE_ROOT: "Keep the operand at or above zero: `x.clamp(min=1e-12).sqrt()`.",
+    Formula.SOFTMAX: "Let each row keep at least one position: fill with a large negative number instead of -inf.",
+    Formula.POWER: "Keep the base positive: `x.clamp(min=1e-8).pow(p)`.",
 }
 
 
@@ -73,7 +76,7 @@ def _finding(paths: Paths, location: Location, site: Site | None) -> Finding:
         at = f", first at index {list(culprit.index)}" if culprit.index else ""
         if culprit.operand_values:
             at += f", from {' and '.join(number(value) for value in culprit.operand_values)}"
-    safe = SAFE_VERSIONS.get(plain(site.op).rpartition("::")[2].lstrip("_")) if site else None
+    safe = SAFE_VERSIONS.get(op_of(site).formula) if site else None
     return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,

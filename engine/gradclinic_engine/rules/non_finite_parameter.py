@@ -25,13 +25,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Norm
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
-from gradclinic_engine.reading.normalization import BATCH_NORMS
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 
-KEEPING_STATISTICS = BATCH_NORMS | {"aten::instance_norm"}
+KEEPING_STATISTICS = frozenset({Norm.BATCH, Norm.INSTANCE})
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def check(paths: Paths) -> Iterator[Finding]:
     measurements = paths.measurements
     broken = is_broken(paths)
     counts = {p.name: p.weight.nonfinite_count for p in measurements.parameters if p.weight.nonfinite_count}
-    kept = {name for site in measurements.sites if plain(site.op) in KEEPING_STATISTICS for name in site.buffers}
+    kept = {name for site in measurements.sites if op_of(site).norm in KEEPING_STATISTICS for name in site.buffers}
     for buffer in measurements.buffers:
         value = buffer.culprit.value if buffer.culprit else 0.0
         if not math.isfinite(value) and (buffer.name in kept or (broken and value != -math.inf)):

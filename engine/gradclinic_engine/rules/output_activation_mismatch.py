@@ -28,7 +28,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import REGRESSION
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import term
@@ -42,20 +42,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Site, Target
     from gradclinic_engine.reading.paths import Paths
 
-RANGES = {
-    **dict.fromkeys(("sigmoid", "softmax", "hardsigmoid"), (0.0, 1.0)),
-    **dict.fromkeys(("relu", "softplus", "exp", "square", "abs", "threshold"), (0.0, math.inf)),
-    **dict.fromkeys(("tanh", "softsign", "cos", "sin"), (-1.0, 1.0)),
-    **dict.fromkeys(("log_softmax", "log_sigmoid"), (-math.inf, 0.0)),
-    "relu6": (0.0, 6.0),
-    "elu": (-1.0, math.inf),
-    "selu": (-1.76, math.inf),
-    "gelu": (-0.17, math.inf),
-    "silu": (-0.28, math.inf),
-    "mish": (-0.31, math.inf),
-    "hardswish": (-0.375, math.inf),
-    "celu": (-1.0, math.inf),
-}
 OUTSIDE_SHARE = 0.1
 MARGIN_OF_SPREAD = 0.05
 
@@ -82,15 +68,14 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 def output_range(site: Site) -> tuple[float, float]:
     """Between which values the output of an operation lies, whatever its input."""
-    op = plain(site.op).removeprefix("aten::")
-    if op in ("hardtanh", "clamp", "clip", "clamp_min", "clamp_max"):
-        names = ("min_val", "max_val") if op == "hardtanh" else ("min", "max")
-        low, high = (site.constants.get(name) for name in names)
+    op = op_of(site)
+    if any(op.bounds):
+        low, high = (site.constants.get(name) for name in op.bounds)
         return (
             float(low) if isinstance(low, (int, float)) else -math.inf,
             float(high) if isinstance(high, (int, float)) else math.inf,
         )
-    return RANGES.get(op, (-math.inf, math.inf))
+    return op.range
 
 
 def _outside(target: Target, low: float, high: float) -> float:

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 # The same at every batch.
-FIXED_SELECTIONS = frozenset(f"aten::{name}" for name in ("slice", "select", "narrow", "split", "chunk", "unbind"))
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -55,7 +55,7 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
     location, names = Location.of(cause.site), listed(cause.parameters)
     writes = is_write(cause.site)
     modules = {name.rpartition(".")[0] for name in cause.parameters}
-    depends_on_batch = plain(cause.site.op) not in FIXED_SELECTIONS
+    depends_on_batch = op_of(cause.site).kind is not Kind.PART
     has_twin = depends_on_batch and bool(modules & with_learning_twin(measurements))
     return RULE.finding(
         severity=Severity.CRITICAL if writes else Severity.INFO if has_twin else Severity.WARNING,

@@ -27,7 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.measurements import SampleLeak
@@ -36,25 +37,13 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
-ARRANGING = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("view", "reshape", "_reshape_alias", "_unsafe_view", "flatten", "unflatten", "transpose", "permute", "t"),
-        *("contiguous", "view_as", "reshape_as", "swapaxes", "swapdims", "movedim", "as_strided", "chunk", "split"),
-        *("resize", "ravel", "squeeze", "unsqueeze", "numpy_T", "mT"),
-    )
-)
-OVER_SEQUENCES = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention", "softmax", "matmul", "bmm", "baddbmm"),
-        *("_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
-    )
-)
+# Layers that look along a sequence, so that a batch in its place mixes the samples.
+OVER_SEQUENCES = frozenset({Kind.ATTENTION, Kind.BLOCK, Kind.SOFTMAX})
 OF_SEQUENCES = 3  # dimensions: samples, steps, features
 CHANGE_SHARE = 1e-3
 
@@ -66,17 +55,17 @@ def check(paths: Paths) -> Iterator[Finding]:
     if leak is None:
         return
     site = measurements.sites[leak.site]
-    if leak.reshape is not None and plain(site.op) not in OVER_SEQUENCES:
+    if leak.reshape is not None and not _is_over_sequences(op_of(site)):
         site = measurements.sites[leak.reshape]
-    op = plain(site.op)
-    is_mistake = op in ARRANGING or (op in OVER_SEQUENCES and leak.input_dimensions >= OF_SEQUENCES)
+    op = op_of(site)
+    is_mistake = _arranges(op) or (_is_over_sequences(op) and leak.input_dimensions >= OF_SEQUENCES)
     location = Location.of(site)
     yield RULE.finding(
         Severity.WARNING if is_mistake and leak.is_sure else Severity.INFO,
         location,
         f"When sample {leak.changed} of the input was replaced, the outputs of {len(leak.affected)} other sample(s) "
         f"changed as well. They are mixed at {location}"
-        + (", which puts numbers of several samples into one." if op in ARRANGING else ", which runs over the batch."),
+        + (", which puts numbers of several samples into one." if _arranges(op) else ", which runs over the batch."),
         (
             "Change the order of dimensions with `permute`; `reshape` and `view` only join and split neighbours.",
             "Recurrent layers and attention want `batch_first=True` when the batch comes first.",
@@ -88,6 +77,14 @@ def check(paths: Paths) -> Iterator[Finding]:
         ),
         sites=(site.index,),
     )
+
+
+def _arranges(op: Op) -> bool:
+    return op.keeps_all or op.kind is Kind.PART
+
+
+def _is_over_sequences(op: Op) -> bool:
+    return op.kind in OVER_SEQUENCES or op.is_batched or (op.kind is Kind.RECURRENCE and not op.is_cell)
 
 
 def _run(op: str, leak: SampleLeak | None) -> Measurements:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of
+from gradclinic_engine.graph.site_ops import acting_op
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
@@ -70,7 +70,7 @@ def _finding(paths: Paths, site: Site, found: Saturation) -> Finding:
         lie = f" Its inputs lie between {number(before.activation.min)} and {number(before.activation.max)}."
         if gradient_norm(site) > 0 and before.gradient and len(paths.readers(before)) == 1:
             kept = gradient_norm(before) / gradient_norm(site)
-            evidence.append(Evidence("gradient_kept", kept, "1", STEEPEST_SLOPE[activation_of(site)]))
+            evidence.append(Evidence("gradient_kept", kept, "1", acting_op(site).steepest_slope))
             gone |= is_all_zero(before)
     feeding = paths.feeding_parameters(site)
     what = f"the {found.gate} in {location}" if found.gate else str(location)

@@ -28,24 +28,23 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import ELEMENTWISE
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Dimensions, Formula, Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.tiny_terms import run_of, term
-from gradclinic_engine.reading.loss_reading import PLACING, relevant, shape_of
+from gradclinic_engine.reading.loss_reading import relevant, shape_of
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
 
-BROADCASTING = frozenset(
-    f"aten::{name}"
-    for name in ("sub", "rsub", "add", "mul", "div", "pow", "maximum", "minimum", "broadcast_tensors", "where", "eq")
-)
+ARRANGING = frozenset({Kind.RESHAPING, Kind.PERMUTATION, Kind.EXPANSION, Kind.UNIT_DIMENSION})
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -57,7 +56,7 @@ def check(paths: Paths) -> Iterator[Finding]:
             if together is not None and math.prod(together) > min(math.prod(got), math.prod(target)):
                 yield _finding(place(paths.measurements, each), got, target, together)
     for site in paths.sites.values():
-        if plain(site.op) in BROADCASTING and site.requires_grad and paths.reaches_loss(site):
+        if op_of(site).broadcasts and site.requires_grad and paths.reaches_loss(site):
             operands = _operands(site)
             shapes = [shape_of(paths, operand) for operand in operands]
             if len(operands) == 2 and shapes[0] and shapes[1] and _is_accident(paths, operands, shapes[0], shapes[1]):  # noqa: PLR2004 - operands
@@ -66,13 +65,13 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 def _where(site: Site) -> Location:
     """The loss, where torch's own loss functions do the broadcasting."""
-    if site.op != "aten::broadcast_tensors":
+    if op_of(site).formula is not Formula.BROADCAST:
         return Location.of(site)
     return Location(module=site.module, name="loss", op=site.op, source=site.source)
 
 
 def _operands(site: Site) -> list[int | str]:
-    if site.op == "aten::broadcast_tensors":
+    if op_of(site).formula is Formula.BROADCAST:
         return list(site.arguments[0]) if site.arguments else []
     found = [each[0] for each in site.arguments[:2] if len(each) == 1]
     return found if len(found) == sum(bool(each) for each in site.arguments[:2]) else []
@@ -85,11 +84,20 @@ def _is_accident(paths: Paths, operands: list[int | str], one: tuple[int, ...], 
     if together is None or math.prod(together) <= math.prod(one):
         return False
     sites = [paths.sites.get(each) if isinstance(each, int) else None for each in operands]
-    placed = any(site is not None and plain(site.op) in PLACING for site in sites)
+    placed = any(site is not None and _places(op_of(site)) for site in sites)
     learnt = [site is not None and bool(site.reached_by) for site in sites]
     if learnt[0] != learnt[1]:  # a prediction and a target: with the same rank, somebody placed both on purpose
         return len(one) != len(other) or not placed
     return all(learnt) and not placed
+
+
+def _places(op: Op) -> bool:
+    """Whether it places or moves dimensions on purpose; broadcasting itself, and what takes some away, does not."""
+    return (
+        op.kind in ARRANGING
+        and op.dimensions not in {Dimensions.JOINED, Dimensions.REMOVED}
+        and op.formula is not Formula.BROADCAST
+    )
 
 
 def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -29,7 +29,8 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import OF_LOG_PROBABILITIES, OF_LOGITS, class_dimension
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula, Kind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.tiny_terms import term
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Site
     from gradclinic_engine.reading.paths import Paths
 
-SOFTMAX = frozenset({"aten::softmax", "aten::log_softmax", "aten::_softmax", "aten::_log_softmax"})
-NORMS = frozenset({"aten::linalg_vector_norm", "aten::norm"})
-PRODUCTS = frozenset({"aten::matmul", "aten::bmm"})
-
 
 def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each softmax or norm over the wrong dimension."""
@@ -55,7 +52,7 @@ def check(paths: Paths) -> Iterator[Finding]:
     told: set[int] = set()
     size = batch_size(measurements)
     for site in paths.sites.values():
-        if plain(site.op) in SOFTMAX and paths.reaches_loss(site) and site.requires_grad:
+        if op_of(site).kind is Kind.SOFTMAX and paths.reaches_loss(site) and site.requires_grad:
             over = normalised_dimension(site)
             is_batch = size > 1 and site.shape.count(size) == 1 and over == batch_dimensions(paths).get(site.index)
             if is_batch and not _is_graph(measurements, size):
@@ -85,10 +82,10 @@ def _is_graph(measurements: Measurements, size: int) -> bool:
 def _weighs(paths: Paths, site: Site) -> bool:
     """Whether it is the left factor of a product, directly or behind dropout."""
     for reader in paths.readers(site):
-        op = plain(reader.op)
-        if op in PRODUCTS and reader.arguments and site.index in reader.arguments[0]:
+        op = op_of(reader)
+        if op.is_batched and reader.arguments and site.index in reader.arguments[0]:
             return True
-        if op in ("aten::dropout", "aten::to", "aten::type_as") and _weighs(paths, reader):
+        if op.kind in {Kind.DROPOUT, Kind.CAST} and _weighs(paths, reader):
             return True
     return False
 
@@ -108,9 +105,9 @@ def _output_over(paths: Paths, called: LossTerm) -> tuple[Site | None, int]:
     is_right = classes in (*got.log_probability_dims, *got.probability_dims) or got.shape[classes] == 1
     if is_right or (is_free and dims != (0,)):
         return None, -1
-    if plain(output.op) == "aten::log":
+    if op_of(output).formula is Formula.LOGARITHM:
         output = argument(paths, output, 0) or output
-    return (output, normalised_dimension(output)) if plain(output.op) in SOFTMAX else (None, -1)
+    return (output, normalised_dimension(output)) if op_of(output).kind is Kind.SOFTMAX else (None, -1)
 
 
 def _finding(site: Site, over: int, what: str) -> Finding:

@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradclinic_engine.graph.op import Growth
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun
@@ -41,10 +43,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.loss_signs import Part
     from gradclinic_engine.reading.paths import Paths
 
-DISTANCES = frozenset(
-    {"aten::norm", "aten::linalg_vector_norm", "aten::cdist", "aten::pairwise_distance", "aten::square", "aten::abs"}
-)
-
 
 def check(paths: Paths) -> Iterator[Finding]:
     """At most one finding."""
@@ -58,7 +56,7 @@ def check(paths: Paths) -> Iterator[Finding]:
             and any(v == 1 for v, _ in each.targets[-1].counts)
         ):
             output = output_of(paths, each)
-            if output is None or output.op not in DISTANCES:
+            if output is None or op_of(output).growth is not Growth.DISTANCE:
                 why = "`hinge_embedding_loss` rewards negative predictions for the label 1; it expects distances"
                 yield _finding(paths, place(measurements, each), why, Severity.WARNING)
 

@@ -28,12 +28,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import STEEPEST_SLOPE, activation_of, plain
+from gradclinic_engine.graph.op import Formula, Norm
+from gradclinic_engine.graph.site_ops import acting_op, op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.tiny_run import statistics
 from gradclinic_engine.judging.wording import listed, number
-from gradclinic_engine.reading.input_reading import NORMALISING, next_steps, raw_readers
+from gradclinic_engine.reading.input_reading import next_steps, raw_readers
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 
 def _is_normalised(paths: Paths, layer: Site) -> bool:
-    return any(plain(site.op) in NORMALISING for site in next_steps(paths, layer))
+    return any(op_of(site).norm is not Norm.NONE for site in next_steps(paths, layer))
 
 
 def _problem(paths: Paths, tensor: Tensor, layer: Site) -> tuple[str, Evidence] | None:
@@ -95,7 +96,8 @@ def _gain(paths: Paths, layer: Site) -> float | None:
 
 
 def _saturating(paths: Paths, layer: Site) -> list[Site]:
-    return [site for site in next_steps(paths, layer, ("aten::add",)) if activation_of(site) in STEEPEST_SLOPE]
+    behind = next_steps(paths, layer, {Formula.ADD})
+    return [site for site in behind if acting_op(site).steepest_slope is not None]
 
 
 def _finding(paths: Paths, tensor: Tensor, layer: Site, what: str, seen: Evidence) -> Finding:

@@ -27,7 +27,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Formula
+from gradclinic_engine.graph.op import Kind as OpKind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
@@ -38,15 +40,13 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gradclinic_engine.graph.op import Op
     from gradclinic_engine.measurements import Measurements, Parameter, Site
     from gradclinic_engine.reading.paths import Paths
 
 # One gate each: plain, none, GRU, LSTM.
 GATES = (1, 3, 4)
-SUMS = frozenset({"aten::add", "aten::addmm", "aten::cat"})
-CELLS = frozenset(f"aten::{name}_cell" for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # A GRU multiplies a part of its state with a gate before it adds it.
-SPLITS = frozenset(f"aten::{name}" for name in ("chunk", "split", "unsafe_chunk", "unsafe_split", "slice", "mul"))
 STEPS_TO_SUM = 3
 
 
@@ -97,9 +97,9 @@ def _finding(paths: Paths, cause: Cause, starved: list[Parameter]) -> Finding:
 def _maps_a_state(paths: Paths, cause: Cause, weight: Parameter) -> bool:
     """Whether a weight looks like the recurrent one of a cell: to gates of the width it reads, beside another input."""
     site = cause.site
-    if plain(site.op) in CELLS:
+    if op_of(site).is_cell:
         return f"parameter:{weight.name}" in site.arguments[3]
-    if plain(site.op) in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"):
+    if op_of(site).kind is OpKind.RECURRENCE:
         return "weight_hh" in weight.name
     if len(weight.shape) != 2:  # noqa: PLR2004 - a matrix
         return False
@@ -107,14 +107,23 @@ def _maps_a_state(paths: Paths, cause: Cause, weight: Parameter) -> bool:
     return wide % narrow == 0 and wide // narrow in GATES and _is_added(paths, site)
 
 
+def _adds(op: Op) -> bool:
+    is_biased_product = op.kind is OpKind.PRODUCT and op.bias_at == 0
+    return op.formula is Formula.ADD or op.kind is OpKind.JOINING or is_biased_product
+
+
+def _splits(op: Op) -> bool:
+    return op.formula is Formula.MULTIPLY or op.kind is OpKind.PART
+
+
 def _is_added(paths: Paths, site: Site) -> bool:
     """Whether something else is added to a value, or to the gates that it is split into."""
     waiting = [site]
     for _ in range(STEPS_TO_SUM):
         readers = [reader for each in waiting for reader in paths.readers(each)]
-        if any(plain(reader.op) in SUMS for reader in readers):
+        if any(_adds(op_of(reader)) for reader in readers):
             return True
-        waiting = [reader for reader in readers if reader.is_view or plain(reader.op) in SPLITS]
+        waiting = [reader for reader in readers if reader.is_view or _splits(op_of(reader))]
     return False
 
 

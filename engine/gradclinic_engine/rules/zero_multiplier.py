@@ -28,12 +28,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import plain
+from gradclinic_engine.graph.op import Kind as OpKind
+from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
-from gradclinic_engine.reading.op_factors import DROPOUTS
 from gradclinic_engine.reading.twins import with_learning_twin
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
@@ -58,7 +58,7 @@ def check(paths: Paths) -> Iterator[Finding]:
 
 def _finding(measurements: Measurements, cause: Cause) -> Finding:
     location, names = Location.of(cause.site), listed(cause.parameters)
-    dropped = plain(cause.site.op) in DROPOUTS
+    dropped = op_of(cause.site).kind is OpKind.DROPOUT
     is_zero = "is zero in every element" if cause.zero_share == 1 else "is zero in the elements that it meets"
     what = f"`{cause.number}`" if cause.number else f"a factor that {is_zero}"
     if cause.origin is not None and cause.origin.name:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradclinic_engine.graph import ops
+from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.sites import Sources
-from gradclinic_engine.torchscript import dataflow_containers, dataflow_scalars, program_nodes
+from gradclinic_engine.torchscript import dataflow_containers, dataflow_scalars, program_nodes, schemas
 from gradclinic_engine.torchscript.dataflow_attributes import Attributes, assigned_names
 from gradclinic_engine.torchscript.dataflow_containers import Moment, known
 from gradclinic_engine.torchscript.dataflow_values import (
@@ -69,7 +70,7 @@ class SiteDraft:
     reads: set[int] = field(default_factory=set)
     constants: dict[str, object] = field(default_factory=dict)
     arguments: tuple[Flow, ...] = ()
-    schema: ops.Schema | None = None
+    schema: schemas.Schema | None = None
 
 
 class Walk:
@@ -215,7 +216,7 @@ class Walk:
             for output, value in zip(program_nodes.outputs(node), results, strict=False):
                 self._values[output.unique()] = self._piece(output, value, values[0] if values else None)
             return
-        if kind in ops.SHAPE_ONLY:
+        if ops.of(kind).kind is Kind.QUERY:
             for output in program_nodes.outputs(node):
                 folded = dataflow_scalars.fold(kind, values) if kind in dataflow_scalars.FOLDED else UNKNOWN
                 self._values[output.unique()] = Scalar(folded, is_shape=_form(output.type()) == "tensor")
@@ -259,10 +260,10 @@ class Walk:
             for output, _ in outputs:
                 self._values[output.unique()] = Scalar(is_shape=True)
             return
-        schema = ops.schema(node.schema())
-        skipped = {ops.SHAPE_ARGUMENTS.get(kind, -1)}
+        schema, op = schemas.parsed(node.schema()), ops.of(kind)
+        skipped = {*op.shape_arguments}
         if schema is not None:
-            skipped |= set(schema.written if kind in ops.OVERWRITING else schema.outputs_only)
+            skipped |= set(schema.written if op.is_in_place and op.overwrites else schema.outputs_only)
         reads = NOTHING.union(*(flow_of(value) for i, value in enumerate(values) if i not in skipped))
         constants = dataflow_scalars.constants_of(schema.names, values) if schema is not None else {}
         for position, (output, form) in enumerate(outputs):
@@ -291,7 +292,7 @@ class Walk:
             self._values[output.unique()] = original if originals else self._values[output.unique()]
         else:
             for view in tensors_in(self._values[output.unique()]):
-                view.attach(originals, is_full=kind in ops.FULL_VIEWS)
+                view.attach(originals, is_full=ops.of(kind).keeps_all)
 
     def _put_site(  # noqa: PLR0913, PLR0917  # the parts of a site
         self,

@@ -10,7 +10,7 @@ import torch
 
 from gradclinic_engine.front_end import Facts
 from gradclinic_engine.graph import ops
-from gradclinic_engine.graph.loss_ops import LOSS_OPS
+from gradclinic_engine.graph.op import Kind, Units
 from gradclinic_engine.graph.sites import StaticSite
 from gradclinic_engine.measurements import Module
 from gradclinic_engine.torchscript import (
@@ -205,6 +205,7 @@ def _finish(
     reads = tuple(sorted(draft.reads))
     sources, acts_as = walk.sources, composites.acts_as(walk.sites, draft)
     viewed = draft.schema.viewed if draft.schema is not None else ()
+    acting = ops.of(acts_as or op)
     return StaticSite(
         index=draft.index,
         op=op,
@@ -219,10 +220,10 @@ def _finish(
         form=draft.form,
         output=draft.position,
         is_write=draft.is_write,
-        may_alias=not draft.is_write and (any(v is not None for v in viewed) or op in ops.MAY_RETURN_ARGUMENT),
+        may_alias=not draft.is_write and (any(v is not None for v in viewed) or ops.of(op).may_return_argument),
         reads=reads,
-        span=ops.lively_span(acts_as or op, draft.constants),
-        off_margin=ops.off_margin(acts_as or op, draft.constants),
+        span=ops.lively_span(acting, draft.constants),
+        off_margin=ops.off_margin(acting, draft.constants),
         acts_as=acts_as,
         channels_first=channels_first,
         arguments=tuple(tuple(sorted(flow)) for flow in draft.arguments),
@@ -263,10 +264,9 @@ def _channels_first(drafts: list[SiteDraft]) -> list[bool]:
         for _ in range(UNIT_SEARCH_STEPS):
             if at is None:
                 break
-            if at.node.kind() in ops.CHANNELS_FIRST:
-                answer = True
-                break
-            if at.node.kind() in ops.MAKES_FEATURES_LAST:
+            units = ops.of(at.node.kind()).units
+            if units is not Units.UNKNOWN:
+                answer = units is Units.CHANNELS
                 break
             above = [atom for atom in at.reads if atom >= 0]
             at = drafts[above[0]] if above else None
@@ -285,14 +285,15 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
         else:
             call = graph.create(kinds[draft.form], [draft.node.outputsAt(draft.position), index], 0)
         call.insertAfter(draft.node)
-        if draft.node.kind() == ops.FUSED_ATTENTION:
+        op = ops.of(draft.node.kind())
+        if op.kind is Kind.ATTENTION and op.factors:
             read = [draft.node.inputsAt(position) for position in (0, 1, 3, 5, 6)]
             graph.create(probe.PROBE_ATTENTION, [*read, index], 0).insertBefore(draft.node)
-        if draft.position == 0 and draft.node.kind() in ops.HIDING_GATES:
+        if draft.position == 0 and op.gates:
             read = _gated_arguments(graph, draft.node)
             graph.create(probe.PROBE_GATES, [*read, index], 0).insertBefore(draft.node)
-        if (loss := LOSS_OPS.get(draft.node.kind())) is not None:
-            read = program_nodes.inputs(draft.node)[: 1 + len(loss.targets)]
+        if op.loss:
+            read = program_nodes.inputs(draft.node)[: 1 + len(op.targets)]
             operands = _list_before(graph, draft.node, read)
             graph.create(probe.PROBE_OPERANDS, [operands, index], 0).insertBefore(draft.node)
 
@@ -300,10 +301,11 @@ def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
 def _gated_arguments(graph: torch.Graph, node: torch.Node) -> list[torch.Value]:
     """Input, states and weights of an operator with hidden gates, the last two as lists."""
     inputs = program_nodes.inputs(node)
-    if node.kind() == ops.GATED_LINEAR_UNIT:
+    places = ops.of(node.kind()).gate_arguments
+    if places is None:
         return [inputs[0], _list_before(graph, node, []), _list_before(graph, node, [])]
     shift = int("batch_sizes" in node.schema())  # of packed sequences
-    value, state, weights = ops.GATED[node.kind()]
+    value, state, weights = places
     return [
         inputs[value],
         _as_list(graph, node, [inputs[state + shift]]),

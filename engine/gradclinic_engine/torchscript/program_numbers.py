@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.op_kinds import CONSTANT
+from gradclinic_engine.graph.ops import CONSTANT
 
 if TYPE_CHECKING:
     import torch
