@@ -13,6 +13,7 @@ import torch
 from gradclinic_engine import rules, tensors
 from gradclinic_engine.observe import criterion, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
+from gradclinic_engine.reading import coverage
 from gradclinic_engine.records import Environment, Verdict
 from gradclinic_engine.request import Depth, Stage
 from gradclinic_engine.result import result_of
@@ -107,7 +108,11 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     entered(Stage.PREPARE, 0.1)
     subject = Subject(model.prepare(arguments), tuple(arguments.values()), inputs, loss, request.seed)
     found = observe.observe(subject, entered=entered)
-    found = replace(found, notes=(*found.notes, *randomness.note(found, request.seed)))
+    found = replace(
+        found,
+        notes=(*found.notes, *randomness.note(found, request.seed)),
+        unobserved=(*found.unobserved, *coverage.without_row(found)),
+    )
     sources = further_runs.Sources(
         model=lambda: load(request.model, "model"),
         inputs=lambda: tensors.read_tensors(request.inputs, device=device, field="inputs"),

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  # everybody's name for it
 
 from eager_reference import Request, measured, sites
-from gradclinic_engine.observe import hidden_gates
+from gradclinic_engine.graph import ops
 from observed_models import FORMS, Form
 
 
@@ -38,7 +38,7 @@ def cores() -> list[tuple[str, nn.Module]]:
 def test_each_gate_is_looked_at(kind: str, core: nn.Module, form: Form) -> None:
     found = measured(Request(Recurrent(core), (torch.randn(4, 6, 3),), form))
     seen = sites(found, kind)
-    assert [tuple(gate.name for gate in site.gates) for site in seen[:1]] == [hidden_gates.GATES[kind]]
+    assert [tuple(gate.name for gate in site.gates) for site in seen[:1]] == [ops.of(f"aten::{kind}").gates]
     assert {gate.flat_share for site in seen for gate in site.gates} == {0.0}
 
 
