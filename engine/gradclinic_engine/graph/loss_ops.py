@@ -1,4 +1,4 @@
-"""The losses that torch knows as one operator: what each one reads, and what it expects of it."""
+"""The loss functions of torch.nn.functional: what each one reads, and what it expects of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 # Reduction as an operator's integer argument.
 REDUCTIONS = ("none", "mean", "sum")
 DEFAULT_IGNORED_CLASS = -100
-
 
 # They compare prediction and target element by element.
 ELEMENTWISE = frozenset(
@@ -27,6 +26,25 @@ OF_LOG_PROBABILITIES = frozenset({"nll_loss", "kl_div", "ctc_loss"})
 # They apply softmax or sigmoid themselves.
 OF_LOGITS = frozenset(
     {"cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "soft_margin_loss"}
+)
+# The target names one of two classes, as 0 and 1 or as -1 and 1.
+OF_TWO_CLASSES = frozenset(
+    {"binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss", "hinge_embedding_loss"}
+)
+# The target holds -1 and 1.
+OF_SIGNS = frozenset({"hinge_embedding_loss", "soft_margin_loss", "cosine_embedding_loss", "margin_ranking_loss"})
+# The target holds probabilities (of cross_entropy, where it has the shape of the prediction).
+OF_SHARES = frozenset(
+    {"binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "cross_entropy"}
+)
+# A target that is the same for all samples teaches them nothing.
+OF_DIFFERENCES = (
+    OF_CLASSES
+    | REGRESSION
+    | {
+        *("binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss", "kl_div"),
+        *("poisson_nll_loss", "gaussian_nll_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss"),
+    }
 )
 # They are exactly flat beyond a margin.
 WITH_MARGIN = frozenset(

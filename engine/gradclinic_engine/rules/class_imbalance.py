@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.loss_ops import OF_CLASSES
+from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_TWO_CLASSES
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 COMMON_SHARE = 0.95  # the catalogue's
 FEWEST_TARGETS = 20
-OF_TWO_CLASSES = frozenset(
-    {"binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss", "hinge_embedding_loss"}
-)
 
 
 def check(paths: Paths) -> Iterator[Finding]:

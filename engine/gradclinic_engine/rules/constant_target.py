@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.loss_ops import OF_CLASSES, REGRESSION
+from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_DIFFERENCES
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
     from gradclinic_engine.reading.paths import Paths
 
-NEED_DIFFERENCES = frozenset(
-    {
-        *OF_CLASSES,
-        *REGRESSION,
-        *("binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin_loss", "kl_div"),
-        *("poisson_nll_loss", "gaussian_nll_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss"),
-    }
-)
 FEWEST_SAMPLES = 4
 
 
@@ -55,7 +47,7 @@ def check(paths: Paths) -> Iterator[Finding]:
     """One finding for each target without any difference."""
     for each in relevant(paths):
         target = each.targets[0]
-        if each.name not in NEED_DIFFERENCES or each.error or not comes_from_data(paths, target):
+        if each.name not in OF_DIFFERENCES or each.error or not comes_from_data(paths, target):
             continue
         if _is_constant(each, target) and not is_adversarial(paths, each):
             yield _finding(paths, each, target)

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradclinic_engine.graph.loss_ops import OF_CLASSES, class_dimension
+from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_SHARES, OF_SIGNS, class_dimension
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.tiny_terms import run_of, term
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
     from gradclinic_engine.measurements import LossTerm, Measurements, Target
     from gradclinic_engine.reading.paths import Paths
 
-SIGNS = frozenset({"hinge_embedding_loss", "soft_margin_loss", "cosine_embedding_loss", "margin_ranking_loss"})
-PROBABILITIES = frozenset(
-    {"binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss", "cross_entropy"}
-)
 ROUNDING = 1e-3
 
 
@@ -70,7 +66,7 @@ def _out_of_range(paths: Paths, called: LossTerm) -> Iterator[Finding]:
         return
     low, high, what = limits
     worst = target.lowest if target.min < low - ROUNDING else target.highest if target.max > high + ROUNDING else None
-    if called.name in SIGNS and worst is None and any(value not in (-1, 1) for value, _ in target.counts):
+    if called.name in OF_SIGNS and worst is None and any(value not in (-1, 1) for value, _ in target.counts):
         worst = target.lowest if target.lowest and target.lowest.value != -1 else target.highest
     if worst is None:
         return
@@ -85,9 +81,9 @@ def _limits(called: LossTerm, target: Target) -> tuple[float, float, str] | None
     if "float" not in target.dtype and called.name in (*OF_CLASSES, "ctc_loss") and shape:
         classes = shape[class_dimension(called.name, len(shape))]
         return 0, classes - 1, f"class indices 0 to {classes - 1}"
-    if called.name in SIGNS:
+    if called.name in OF_SIGNS:
         return -1, 1, "the labels -1 and +1"
-    if called.name in PROBABILITIES and (called.name != "cross_entropy" or target.shape == shape):
+    if called.name in OF_SHARES and (called.name != "cross_entropy" or target.shape == shape):
         return 0, 1, "probabilities between 0 and 1"
     if called.name == "kl_div":
         in_logs = called.options.get("log_target")
