@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
+import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from gradclinic.addresses import Address
 from gradclinic.v1 import artifact_pb2, artifact_pb2_grpc, diagnosis_pb2, diagnosis_pb2_grpc, server_pb2_grpc
+from gradclinic_service.credentials import new_token
+from gradclinic_service.identity import Role
 from gradclinic_service.metrics.process import ProcessMetrics
 from gradclinic_service.server import ApiServer
 from gradclinic_service.settings import ServiceSettings
@@ -24,7 +27,8 @@ from gradclinic_store import Store
 from gradclinic_store.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
 M = TypeVar("M", bound=Message)
 
@@ -56,15 +60,18 @@ class Api:
     def info(self) -> server_pb2_grpc.ServerServiceAsyncStub:
         return server_pb2_grpc.ServerServiceStub(self.channel)  # type: ignore[return-value]  # as above
 
-    async def upload(self, content: bytes, kind: artifact_pb2.ArtifactKind.ValueType = MODEL) -> artifact_pb2.Artifact:
-        return await self.artifacts.UploadArtifact(stream_of(content, kind), timeout=30)
+    async def upload(
+        self, content: bytes, kind: artifact_pb2.ArtifactKind.ValueType = MODEL, metadata: Any = ()
+    ) -> artifact_pb2.Artifact:
+        return await self.artifacts.UploadArtifact(stream_of(content, kind), timeout=30, metadata=metadata)
 
-    async def create(self, **spec: Any) -> diagnosis_pb2.Diagnosis:
+    async def create(self, *, metadata: Any = (), **spec: Any) -> diagnosis_pb2.Diagnosis:
         """Uploads a model and inputs, and asks for their diagnosis."""
-        model, inputs = await self.upload(b"model"), await self.upload(b"inputs", TENSORS)
+        model = await self.upload(b"model", metadata=metadata)
+        inputs = await self.upload(b"inputs", TENSORS, metadata)
         whole = diagnosis_pb2.DiagnosisSpec(model_sha256=model.sha256, inputs_sha256=inputs.sha256, **spec)
         request = diagnosis_pb2.CreateDiagnosisRequest(spec=whole, request_id=str(uuid.uuid4()))
-        return await self.diagnoses.CreateDiagnosis(request, timeout=10)
+        return await self.diagnoses.CreateDiagnosis(request, timeout=10, metadata=metadata)
 
 
 @asynccontextmanager
@@ -81,6 +88,23 @@ async def running_api(redis_url: str, store: dict[str, Any] | None = None, **cha
                 yield Api(server, address, connected, metrics, channel)
         finally:
             await server.stop(0)
+
+
+def tokens(path: Path, *tenants: str) -> dict[str, Any]:
+    """Writes a token file in which each tenant may submit; the metadata that each calls with."""
+    made = {tenant: new_token(tenant, Role.SUBMIT) for tenant in tenants}
+    path.write_text("".join(f"{credential}\n" for _, credential in made.values()))
+    return {tenant: (("authorization", f"Bearer {token}"),) for tenant, (token, _) in made.items()}
+
+
+async def refused(
+    call: Awaitable[Any], code: grpc.StatusCode = grpc.StatusCode.RESOURCE_EXHAUSTED
+) -> grpc.aio.AioRpcError:
+    """The error that a call must end with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert code == caught.value.code()
+    return caught.value
 
 
 def declaration(

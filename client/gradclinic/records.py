@@ -166,6 +166,10 @@ class Limits(Record):
     artifact_retention_seconds: float
     max_concurrent_uploads: int  # in one API process, as the next one
     tenant_max_concurrent_uploads: int
+    max_concurrent_rpcs: int  # in one API process, watches apart, as in the next three
+    tenant_max_concurrent_rpcs: int
+    max_concurrent_watches: int
+    tenant_max_concurrent_watches: int
     tenant_max_stored_bytes: int
     tenant_max_queued: int
     tenant_max_running: int  # 0: as many as there are workers

@@ -51,6 +51,7 @@ class RequestOptions(TypedDict, total=False):
     labels: Mapping[str, str] | None
     depth: str | None  # "quick", "standard" or "thorough"
     device: str | None  # "cpu" or "cuda"; None: whatever worker is free
+    wait_for_device: bool  # whether to queue it though no live worker has that device; default False
     seed: int  # of every random number generator
     timeout: float | None  # seconds that the run may take; None: the server's limit
     priority: int  # among your own waiting diagnoses the highest start first; -100 to 100, default 0
@@ -75,6 +76,8 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
     unknown = set(options) - set(RequestOptions.__annotations__)
     if unknown:
         raise BadCall(f"unknown argument {min(unknown)!r}; known: {', '.join(RequestOptions.__annotations__)}")
+    if options.get("wait_for_device") and not options.get("device"):
+        raise BadCall("wait_for_device: has no effect without device; name one, or leave it out")
     model_payload, notes = _model(model, inputs)
     inputs_payload = _tensors(inputs, "inputs", single="0")
     loss, loss_payloads = _loss(options.get("loss"), options.get("loss_options") or {})
@@ -101,7 +104,10 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         payloads.append(_tensors(target, "target", single="target"))
         spec.target_sha256 = payloads[-1].sha256
     request = diagnosis_pb2.CreateDiagnosisRequest(
-        spec=spec, request_id=str(uuid.uuid4()), allow_reuse=bool(options.get("reuse", True))
+        spec=spec,
+        request_id=str(uuid.uuid4()),
+        allow_reuse=bool(options.get("reuse", True)),
+        wait_for_device=bool(options.get("wait_for_device", False)),
     )
     return Submission(request, tuple(payloads), tuple(notes))
 

@@ -103,6 +103,12 @@ def guarded(handler: Handler, on_error: OnError) -> Handler:
     return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
 
+def when_over(context: Context, act: Callable[[], None]) -> None:
+    """Has ``act`` called when a call is over: its answer is sent, or its caller has gone."""
+    # The stubs have a class where gRPC takes any callable.
+    context.add_done_callback(lambda _: act())  # type: ignore[arg-type]
+
+
 def behaviour_of(handler: Handler) -> tuple[Callable[..., Any], Callable[..., Handler]]:
     """A handler's function, and what makes a handler of that shape from another function."""
     if handler.request_streaming and handler.response_streaming:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHARED = ("max_stored_bytes", "max_queued", "max_concurrent_uploads")  # a tenant has a limit of its own of each
+SHARED = (
+    "max_stored_bytes",
+    "max_queued",
+    "max_concurrent_rpcs",
+    "max_concurrent_watches",
+    "max_concurrent_uploads",
+)  # a tenant has a limit of its own of each
 
 
 @click.command()

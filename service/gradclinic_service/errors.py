@@ -6,7 +6,10 @@ ServiceError
 ├── ArtifactMissing        a diagnosis names an artifact that is not stored
 ├── NotAuthenticated       no token, or a wrong one
 ├── NotAllowed             the caller's role does not allow the call
-├── TooManyUploads         as many uploads as are allowed are under way
+├── RequestMissing         a call brought no request, or too late
+├── RequestMalformed       a message cannot be parsed
+├── TooManyCalls           as many calls of this class as are allowed are under way
+│   └── TooManyUploads
 ├── UploadStalled          an upload sent too little for too long
 └── Draining               this server is going away; another one answers
 
@@ -66,10 +69,22 @@ class NotAllowed(ServiceError):
     """The caller's role does not allow the call."""
 
 
-class TooManyUploads(ServiceError):
-    """As many uploads as are allowed are under way."""
+class RequestMissing(ServiceError):
+    """A call brought no request, or too late."""
+
+
+class RequestMalformed(ServiceError):
+    """A message cannot be parsed as what the method takes."""
+
+
+class TooManyCalls(ServiceError):
+    """As many calls of this class as are allowed are under way."""
 
     retry_seconds = 1.0
+
+
+class TooManyUploads(TooManyCalls):
+    """As many uploads as are allowed are under way."""
 
 
 class UploadStalled(ServiceError):

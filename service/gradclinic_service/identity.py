@@ -79,6 +79,11 @@ def caller() -> Caller:
     return _caller.get()
 
 
+def caller_or_none() -> Caller | None:
+    """Who makes the call that this task handles; None where it handles none."""
+    return _caller.get(None)
+
+
 def let_in(who: Caller) -> None:
     """Notes who makes the call that this task handles; each call has a task of its own."""
     _caller.set(who)

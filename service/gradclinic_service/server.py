@@ -17,17 +17,20 @@ from gradclinic.v1 import (
     server_pb2,
     server_pb2_grpc,
 )
+from gradclinic_service.answers import ANSWERS_AT_ONCE, AnswerRoom
 from gradclinic_service.authentication import IdentityInterceptor
 from gradclinic_service.boundary import AbortInterceptor
 from gradclinic_service.credentials import CredentialFile
 from gradclinic_service.drain import Drain
 from gradclinic_service.errors import AddressTaken
 from gradclinic_service.metrics.calls import CallMetricsInterceptor
+from gradclinic_service.places import PlacesInterceptor
 from gradclinic_service.servicers.artifacts import ArtifactServicer, add_artifact_servicer
 from gradclinic_service.servicers.diagnoses import DiagnosisServicer
 from gradclinic_service.servicers.health import HealthServicer
 from gradclinic_service.servicers.server import ServerServicer
 from gradclinic_service.settings import MAX_MESSAGE_BYTES, ServiceSettings, TransportSecurity
+from gradclinic_service.single_requests import RequestInterceptor
 from gradclinic_service.threads import StoreThreads
 
 if TYPE_CHECKING:
@@ -65,17 +68,24 @@ class ApiServer:
 
     def __init__(self, store: Store, settings: ServiceSettings, metrics: ProcessMetrics) -> None:
         self._settings = settings
-        self._threads = StoreThreads(settings.store_threads, "store")
         self._upload_threads = StoreThreads(settings.upload_threads, "upload")
         self._drain = Drain()
         self._health = HealthServicer(self._drain)
         self._artifacts = ArtifactServicer(store, self._upload_threads, settings, metrics.upload_bytes)
         file = settings.token_file
         credentials = CredentialFile(file, metrics.token_file_errors.inc) if file is not None else None
+        share = 1 if credentials is None else 2  # a tenant among others has half
+        self._threads = StoreThreads(settings.store_threads, "store", -(-settings.store_threads // share))
+        self._room = AnswerRoom(ANSWERS_AT_ONCE // share)
         self._server = grpc.aio.server(
-            interceptors=[CallMetricsInterceptor(metrics), AbortInterceptor(metrics), IdentityInterceptor(credentials)],
+            interceptors=[
+                CallMetricsInterceptor(metrics),
+                AbortInterceptor(metrics),
+                IdentityInterceptor(credentials),
+                PlacesInterceptor(settings),
+                RequestInterceptor(),
+            ],
             options=OPTIONS,
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
         self._add_services(store)
 
@@ -89,7 +99,7 @@ class ApiServer:
         server_pb2_grpc.add_ServerServiceServicer_to_server(ServerServicer(store, self._threads, settings), server)
         add_artifact_servicer(self._artifacts, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(
-            DiagnosisServicer(store, self._threads, settings.store.run_limit_seconds, self._drain), server
+            DiagnosisServicer(store, self._threads, self._room, settings.store.run_limit_seconds, self._drain), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

@@ -49,7 +49,12 @@ class ServiceSettings:
     listen: Address = setting(ADDRESS, "localhost:50051", "Where to serve gRPC; port 0 takes any free one.")
     metrics_listen: Address | None = setting(ADDRESS_OR_OFF, "localhost:9464", "Where to serve /metrics, or `off`.")
     store: StoreSettings = nested(StoreSettings, without=("lease_seconds",))  # which workers hold
-    max_concurrent_rpcs: int = setting(COUNT, 2000, "Calls at once, watchers included; more are refused.")
+    max_concurrent_rpcs: int = setting(COUNT, 2000, "Calls at once in this process, watches apart; more are refused.")
+    tenant_max_concurrent_rpcs: int = setting(COUNT, None, "Calls of one tenant at once.", shown=HALF, unset=0)
+    """0: as all together."""
+    max_concurrent_watches: int = setting(COUNT, 2000, "Watches at once in this process; more are refused.")
+    tenant_max_concurrent_watches: int = setting(COUNT, None, "Watches of one tenant at once.", shown=HALF, unset=0)
+    """0: as all together."""
     max_concurrent_uploads: int = setting(COUNT, 64, "Uploads at once in this process; each holds about 8 MiB.")
     tenant_max_concurrent_uploads: int = setting(COUNT, None, "Uploads of one tenant at once.", shown=HALF, unset=0)
     """0: as all together."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store.counters import severity_label, stage_label
-from gradclinic_store.record import MS_PER_SECOND, milliseconds, split_result
+from gradclinic_store.record import MS_PER_SECOND, bounded, brief_of, milliseconds, split_result
 
 if TYPE_CHECKING:
     from gradclinic_store.connection import Connection
@@ -66,8 +66,9 @@ class Attempt:
         for timing in result.environment.timings:
             timings += [stage_label(timing.stage), timing.duration.ToTimedelta().total_seconds() * MS_PER_SECOND]
         retention_ms = milliseconds(self._connection.settings.diagnosis_retention_seconds)
+        parts = (summary, flow, brief_of(result))
         return bool(
-            self._run("succeed", retention_ms, summary, flow, result.verdict, len(result.findings), *findings, *timings)
+            self._run("succeed", retention_ms, *parts, result.verdict, len(result.findings), *findings, *timings)
         )
 
     def fail(self, failure: diagnosis_pb2.Failure) -> bool:
@@ -76,7 +77,7 @@ class Attempt:
         crashed = failure.reason == diagnosis_pb2.FAILURE_REASON_EXECUTOR_CRASHED
         quarantine_ms = round(settings.quarantine_seconds * MS_PER_SECOND) if crashed else 0
         retention_ms = milliseconds(settings.diagnosis_retention_seconds)
-        return bool(self._run("fail", retention_ms, failure.SerializeToString(), quarantine_ms))
+        return bool(self._run("fail", retention_ms, bounded(failure).SerializeToString(), quarantine_ms))
 
     def give_back(self) -> bool:
         """Queue the diagnosis again for another worker (this one drains); False when it is not ours any more."""

@@ -14,7 +14,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from gradclinic_store.errors import StoreFull, StoreUnavailable
+from gradclinic_store.errors import StoreFull, StoreUnavailable, memory_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,11 +151,7 @@ class Connection:
             raise
 
     def _out_of_memory(self) -> StoreFull:
-        return StoreFull(
-            "Redis has no memory left (its maxmemory is reached)",
-            limit="max_stored_bytes",
-            limit_value=self.settings.max_stored_bytes,
-        )
+        return memory_full(int(self.do(lambda client: client.info("memory"))["maxmemory"]))
 
     def hurry(self, seconds: float) -> None:
         """Wait for a Redis that is away for at most so many seconds from now, in all calls together."""

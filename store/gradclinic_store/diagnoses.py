@@ -12,6 +12,7 @@ from gradclinic_store import indexes, reaper
 from gradclinic_store.attempt import Attempt
 from gradclinic_store.errors import (
     ArtifactNotFound,
+    DeviceUnavailable,
     DiagnosisNotFound,
     ModelQuarantined,
     NotFinished,
@@ -22,12 +23,14 @@ from gradclinic_store.errors import (
 )
 from gradclinic_store.queue import queue_of
 from gradclinic_store.record import (
+    LISTED_FIELDS,
     MS_PER_SECOND,
     artifacts_of,
     fields_of,
     fingerprint,
     milliseconds,
     result_fingerprint,
+    to_listed,
     to_message,
 )
 
@@ -44,6 +47,7 @@ LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
 DELETION_REMEMBERED_SECONDS = 60.0  # so that a delete that ran twice, since its answer was lost, is no error
 JUST_ENDED_SECONDS = 5  # longer than Redis keeps what it would write in memory
+PAGE_BYTES = 1024 * 1024  # of records in a page; a message may have four times as much
 LOOKED_AT_PER_STEP = 5000  # bounds how long one script holds Redis
 
 QUARANTINED = diagnosis_pb2.Failure(
@@ -64,7 +68,13 @@ class Diagnoses:
         self.tenant = tenant
 
     def create(
-        self, spec: diagnosis_pb2.DiagnosisSpec, request_id: str = "", *, allow_reuse: bool = False, queue: str = ""
+        self,
+        spec: diagnosis_pb2.DiagnosisSpec,
+        request_id: str = "",
+        *,
+        allow_reuse: bool = False,
+        queue: str = "",
+        wait_for_device: bool = True,
     ) -> tuple[diagnosis_pb2.Diagnosis, bool]:
         """Accept a diagnosis: durable and queued when this returns. The flag tells whether it is a new one.
 
@@ -73,6 +83,7 @@ class Diagnoses:
             request_id: the same id gives the same diagnosis; empty: always a new one.
             allow_reuse: whether an identical earlier, successful diagnosis may be the answer (then `reused` is set).
             queue: where to queue; empty: by `spec.device` and the live workers.
+            wait_for_device: whether it may wait for a first worker that has `spec.device`.
 
         Raises:
             RequestIdReused: the id came with another spec before.
@@ -81,9 +92,11 @@ class Diagnoses:
             TooManySubmissions: they come too fast, of this tenant or of all.
             StoreFull: Redis is near its limit.
             ModelQuarantined: its model crashed too often lately.
+            DeviceUnavailable: no live worker has the device, and it shall not wait for one.
         """
         settings = self._connection.settings
         artifacts = artifacts_of(spec)
+        no_device = bool(spec.device) and not wait_for_device and not self._queue.serves(spec.device)
         outcome, *rest = self._connection.run(
             "create",
             self.tenant,
@@ -97,7 +110,7 @@ class Diagnoses:
             spec.priority,
             milliseconds(settings.diagnosis_retention_seconds + settings.queue_ttl_seconds),
             milliseconds(settings.artifact_retention_seconds),
-            json.dumps(self._limits()),
+            json.dumps({**self._limits(), "no_device": no_device}),
             len(artifacts),
             *artifacts,
             *indexes.names_of(spec),
@@ -108,6 +121,8 @@ class Diagnoses:
             raise ArtifactNotFound(rest[0].decode())
         if outcome == b"limit":
             raise self._limit_reached(*rest)
+        if outcome == b"no_device":
+            raise DeviceUnavailable(spec.device, ", ".join(self._queue.live_devices()))
         if outcome == b"quarantined":
             raise ModelQuarantined(spec.model_sha256, rest[0].decode(), max(0, rest[1]) / MS_PER_SECOND)
         fields = fields_of(rest[0])
@@ -147,7 +162,9 @@ class Diagnoses:
     def page(
         self, wanted: diagnosis_pb2.DiagnosisFilter | None = None, size: int = DEFAULT_PAGE, token: str = ""
     ) -> tuple[list[diagnosis_pb2.Diagnosis], str]:
-        """Return the newest matching diagnoses without sites and parameters, and the token of the next page or "".
+        """Return the newest matching diagnoses in short, and the token of the next page or "".
+
+        A page ends early where it would take more than `PAGE_BYTES`: a list of any diagnoses fits into one message.
 
         Raises:
             BadPageToken: the token is not ours, or belongs to another filter.
@@ -157,9 +174,14 @@ class Diagnoses:
         below = f"({indexes.read_page_token(token, wanted, self.tenant)}" if token else "+inf"
         found: list[diagnosis_pb2.Diagnosis] = []
         names = indexes.names_for(wanted)
-        while len(found) < size:
-            ids, rest = self._connection.run("page", self.tenant, below, size - len(found), LOOKED_AT_PER_STEP, *names)
-            found += self._read(ids)
+        room_bytes = PAGE_BYTES
+        while len(found) < size and room_bytes > 0:
+            bounds = (below, size - len(found), LOOKED_AT_PER_STEP, room_bytes)
+            records, bytes_read, rest = self._connection.run(
+                "page", self.tenant, *bounds, len(LISTED_FIELDS), *LISTED_FIELDS, *names
+            )
+            found += [to_listed(values) for values in records]
+            room_bytes -= bytes_read
             below = rest.decode()
             if not below:
                 return found, ""
@@ -255,11 +277,3 @@ class Diagnoses:
         if limit.endswith("submissions_per_second"):
             return TooManySubmissions(value, limit=limit, scope=scope.decode(), retry_seconds=retry_seconds)
         return QueueFull(int(value), limit=limit, scope=scope.decode(), retry_seconds=retry_seconds)
-
-    def _read(self, ids: list[bytes]) -> list[diagnosis_pb2.Diagnosis]:
-        if not ids:
-            return []
-        with self._connection.translated(), self._connection.client.pipeline(transaction=False) as pipeline:
-            for diagnosis_id in ids:
-                pipeline.hgetall(KEY + diagnosis_id.decode())
-            return [to_message(fields) for fields in pipeline.execute() if fields]

@@ -18,6 +18,7 @@ StoreError
 │   └── UploadLost          what was stored of it has been dropped meanwhile
 ├── RequestIdReused
 ├── ModelQuarantined        it crashed too often lately
+├── DeviceUnavailable       no live worker has it
 ├── BadPageToken
 └── NotFinished
 """
@@ -101,12 +102,14 @@ class StoreFull(LimitReached):
 
 def memory_short(limit_bytes: int, retry_seconds: float = 10.0) -> StoreFull:
     """Return the refusal of new work while the memory that is left is needed for what was accepted."""
-    return StoreFull(
-        f"Redis is near its limit of {limit_bytes:,} bytes, and what is left is kept for results; try again later",
-        limit="redis_memory",
-        limit_value=limit_bytes,
-        retry_seconds=retry_seconds,
-    )
+    message = f"Redis is near its limit of {limit_bytes:,} bytes, and what is left is kept for results; try again later"
+    return StoreFull(message, limit="redis_memory", limit_value=limit_bytes, retry_seconds=retry_seconds)
+
+
+def memory_full(limit_bytes: int) -> StoreFull:
+    """Return the error of a write that Redis refused: its `maxmemory` is reached."""
+    message = f"Redis has no memory left: its maxmemory of {limit_bytes:,} bytes is reached; try again later"
+    return StoreFull(message, limit="redis_memory", limit_value=limit_bytes, retry_seconds=10.0)
 
 
 class QueueFull(LimitReached):
@@ -190,6 +193,23 @@ class ModelQuarantined(StoreError):
         self.model_sha256 = model_sha256
         self.diagnosis_id = diagnosis_id
         self.retry_seconds = retry_seconds
+
+
+class DeviceUnavailable(StoreError):
+    """No live worker has the device that was asked for.
+
+    Attributes:
+        device: which.
+        live_devices: what the live workers have, separated by commas.
+    """
+
+    def __init__(self, device: str, live_devices: str) -> None:
+        super().__init__(
+            f"no live worker has a {device!r} device (there are: {live_devices or 'none at all'}); start one, choose "
+            "another device, or set wait_for_device to queue the diagnosis until there is one"
+        )
+        self.device = device
+        self.live_devices = live_devices
 
 
 class BadPageToken(StoreError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis.asyncio
@@ -33,6 +33,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 MOST_CONNECTIONS = 1 << 16  # each who follows waits on one; redis-py would stop at 100
 LAST_EVENT = ("state", "stage", "progress", "attempt", "end_ms")  # of a record that is final: its last event
 Entry: TypeAlias = tuple[bytes, dict[bytes, bytes]]  # of a stream: its id and fields
+AT_ONCE = nullcontext()
 FINAL_STATES = frozenset(
     {
         diagnosis_pb2.DIAGNOSIS_STATE_SUCCEEDED,
@@ -101,10 +102,15 @@ class Events:
         async with self._followers.connected():
             yield
 
-    async def follow(self, diagnosis_id: str, after_revision: int = 0) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
-        """Yield every change after a revision, and end with the final one, which carries the whole diagnosis.
+    async def follow(
+        self,
+        diagnosis_id: str,
+        after_revision: int = 0,
+        turn: AbstractAsyncContextManager[object] = AT_ONCE,
+    ) -> AsyncIterator[diagnosis_pb2.DiagnosisEvent]:
+        """Yield every change after a revision, and end with the final one, without the diagnosis itself.
 
-        Goes on where it was when Redis comes back within a minute.
+        Goes on where it was when Redis comes back within a minute. `turn` is held while it begins.
 
         Raises:
             DiagnosisNotFound: there is no such diagnosis (any more).
@@ -114,7 +120,9 @@ class Events:
             revision = max(0, after_revision)
             block_ms = 1  # the first time: there may be no such diagnosis
             while True:
-                entries, over = await self._read(client, diagnosis_id, revision, block_ms), False
+                async with turn:
+                    entries, over = await self._read(client, diagnosis_id, revision, block_ms), False
+                turn = AT_ONCE
                 if not entries:
                     entries, over = await self._settled(client, diagnosis_id, revision)
                 # Not all watches of a process at once: those that begin together would also look together.
@@ -122,11 +130,8 @@ class Events:
                 for entry_id, fields in entries:
                     revision = int(entry_id.partition(b"-")[0])
                     event = _event(revision, fields)
-                    final = event.state in FINAL_STATES
-                    if final:
-                        event.diagnosis.CopyFrom(await asyncio.to_thread(self._diagnoses.get, diagnosis_id))
                     yield event
-                    if final:
+                    if event.state in FINAL_STATES:
                         return
                 if over:
                     return

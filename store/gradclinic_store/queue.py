@@ -194,6 +194,14 @@ class JobQueue:
             return served[0] if served else QUEUE_NAMES[0]
         return min(served, key=self.depth)
 
+    def serves(self, device: str) -> bool:
+        """Return whether a live worker has a device of that kind."""
+        return any(known.partition(":")[0] == device for known in self.live_devices())
+
+    def live_devices(self) -> list[str]:
+        """Return the devices of all live workers, each once."""
+        return sorted({worker.device for worker in self._fleet.live()})
+
     def _forget_popped(self, queue: str) -> None:
         """Drop what rq notes of tickets that were taken and are good for nothing any more.
 

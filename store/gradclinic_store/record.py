@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from gradclinic.v1 import artifact_pb2, diagnosis_pb2
+from gradclinic.v1 import artifact_pb2, diagnosis_pb2, finding_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,18 @@ XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 256 * 1024}]
 SMALL_FLOW_BYTES = 2048  # less is stored as it is: setting up the compressor takes longer than a tiny forward
 SINGLE_PRECISION_MASK = 0xFFFF_FFFF_E000_0000  # of a double: sign, exponent and as much mantissa as a float32 has
 _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<Q")
+
+# Of the texts of a failure: an exception's message may hold a whole tensor, its trace repeat itself without end.
+MESSAGE_BYTES = 4 * 1024
+TRACE_BYTES = 16 * 1024
+FIELD_BYTES = 256
+
+BRIEF_BYTES = 8 * 1024  # of a result, in a list
+LOCATION_BYTES = 1024  # of one finding in it
+LISTED_FIELDS = (
+    *("id", "state", "stage", "progress", "attempt", "revision", "request_id", "spec"),
+    *("create_ms", "start_ms", "end_ms", "expire_ms", "brief", "failure"),
+)
 
 
 def fields_of(flat: Sequence[bytes]) -> Fields:
@@ -63,6 +75,50 @@ def to_message(fields: Mapping[bytes, bytes], flow: bytes = b"") -> diagnosis_pb
     if b"failure" in fields:
         message.failure.ParseFromString(fields[b"failure"])
     return message
+
+
+def to_listed(values: Sequence[bytes | None]) -> diagnosis_pb2.Diagnosis:
+    """Return the diagnosis in short, as lists have it, from its `LISTED_FIELDS`."""
+    fields = {name.encode(): value for name, value in zip(LISTED_FIELDS, values, strict=True) if value is not None}
+    message = to_message(fields)
+    if b"brief" in fields:
+        message.result.ParseFromString(fields[b"brief"])
+    if message.HasField("failure"):
+        message.failure.ClearField("trace")
+    return message
+
+
+def brief_of(result: diagnosis_pb2.DiagnosisResult) -> bytes:
+    """Return what a list says of a result, serialized: verdict, loss and, worst first, which findings where.
+
+    What does not fit into `BRIEF_BYTES` is left out: first the places of findings, then findings.
+    """
+    brief = diagnosis_pb2.DiagnosisResult(verdict=result.verdict)
+    if result.HasField("loss"):
+        brief.loss = result.loss
+    room_bytes = BRIEF_BYTES
+    for finding in result.findings:
+        short = finding_pb2.Finding(code=finding.code, symptom=finding.symptom, severity=finding.severity)
+        if finding.location.ByteSize() < min(LOCATION_BYTES, room_bytes):
+            short.location.CopyFrom(finding.location)
+        room_bytes -= short.ByteSize()
+        if room_bytes < 0:
+            break
+        brief.findings.append(short)
+    return brief.SerializeToString()
+
+
+def bounded(failure: diagnosis_pb2.Failure) -> diagnosis_pb2.Failure:
+    """Return the failure with texts that are not too long: the beginning of the message, the end of the trace."""
+    message, trace = failure.message.encode(), failure.trace.encode()
+    whole = diagnosis_pb2.Failure()
+    whole.CopyFrom(failure)
+    if len(message) > MESSAGE_BYTES:
+        whole.message = message[:MESSAGE_BYTES].decode(errors="ignore") + "…"
+    if len(trace) > TRACE_BYTES:
+        whole.trace = "…" + trace[-TRACE_BYTES:].decode(errors="ignore")
+    whole.field = failure.field.encode()[:FIELD_BYTES].decode(errors="ignore")
+    return whole
 
 
 def split_result(result: diagnosis_pb2.DiagnosisResult) -> tuple[bytes, bytes]:

@@ -97,8 +97,9 @@ def test_a_redis_without_memory_is_full(private_redis: Callable[..., RedisServer
     server = private_redis("--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
     with Store.connect(StoreSettings(redis_url=server.url)) as store:
         message, _ = store.diagnoses.create(spec_of(store))
-        with pytest.raises(StoreFull, match="maxmemory"):
+        with pytest.raises(StoreFull, match="maxmemory of 8,388,608 bytes") as refused:
             upload(store, os.urandom(16 * 1024 * 1024))
+        assert ("redis_memory", 8 << 20) == (refused.value.limit, refused.value.limit_value)
         assert store.diagnoses.get(message.id) == message
         assert store.diagnoses.page()[0] == [message]
 

@@ -13,11 +13,12 @@ from gradclinic_store.errors import BadPageToken
 from store_cases import result_of, spec_of, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gradclinic.v1.diagnosis_pb2 import DiagnosisFilter
 
 Filter = diagnosis_pb2.DiagnosisFilter
+FORWARD_ERROR = diagnosis_pb2.FAILURE_REASON_FORWARD_ERROR
 
 
 @pytest.fixture
@@ -93,6 +94,70 @@ def test_a_list_carries_no_gradient_flow(store: Store) -> None:
     started(store, message.id).succeed(result_of())
     ((listed,), _) = store.diagnoses.page()
     assert (0, 0, 1) == (len(listed.result.sites), len(listed.result.parameters), len(listed.result.findings))
+
+
+def test_a_list_says_in_short_what_was_found_where(store: Store) -> None:
+    result = result_of()
+    result.findings[0].location.module = "body.0"
+    result.findings[0].explanation, result.findings[0].remedies[:] = "why", ["what to do"]
+    result.notes.append("a note")
+    message, _ = store.diagnoses.create(spec_of(store))
+    started(store, message.id).succeed(result)
+    ((listed,), _) = store.diagnoses.page()
+    short = finding_pb2.Finding(code="dead-relu", severity=finding_pb2.SEVERITY_WARNING)
+    short.location.module = "body.0"
+    assert diagnosis_pb2.DiagnosisResult(verdict=result.verdict, findings=[short]) == listed.result
+    listed.ClearField("result")
+    whole = store.diagnoses.get(message.id)
+    assert result == whole.result
+    whole.ClearField("result")
+    assert whole == listed
+
+
+def fail_fatly(store: Store) -> None:
+    failure = diagnosis_pb2.Failure(reason=FORWARD_ERROR, message="é" * 68_000, trace="ü" * 68_000 + "last")
+    started(store, store.diagnoses.create(spec_of(store))[0].id).fail(failure)
+
+
+def succeed_fatly(store: Store) -> None:
+    result = result_of()
+    for number in range(1000):
+        finding = result.findings.add(code=f"code-{number}", explanation="x" * 2000)
+        finding.location.module = "deep." * 600
+    started(store, store.diagnoses.create(spec_of(store))[0].id).succeed(result)
+
+
+@pytest.mark.parametrize("end", [fail_fatly, succeed_fatly])
+def test_pages_of_fat_diagnoses_are_cut_by_bytes_and_complete(store: Store, end: Callable[[Store], None]) -> None:
+    for _ in range(150):
+        end(store)
+    sizes, ids, token = [], [], ""
+    while True:
+        page, token = store.diagnoses.page(size=1000, token=token)
+        sizes.append(sum(message.ByteSize() for message in page))
+        ids += [message.id for message in page]
+        if not token:
+            break
+    assert (150, 150) == (len(ids), len(set(ids)))
+    assert max(sizes) < 2 << 20  # the bound is one of records: messages add some bytes to each
+    assert len(sizes) > 1
+
+
+def test_a_record_larger_than_a_page_is_a_page(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnoses_module, "PAGE_BYTES", 1)
+    ids = [store.diagnoses.create(spec_of(store))[0].id for _ in range(3)]
+    assert list(reversed(ids)) == walk(store)
+    assert 1 == len(store.diagnoses.page(size=3)[0])
+
+
+def test_the_texts_of_a_failure_are_bounded_in_bytes(store: Store) -> None:
+    fail_fatly(store)
+    ((listed,), _) = store.diagnoses.page()
+    failure = store.diagnoses.get(listed.id).failure
+    assert (4 * 1024 + 3, 16 * 1024 + 3) >= (len(failure.message.encode()), len(failure.trace.encode()))
+    assert failure.message.startswith("é")
+    assert failure.trace.endswith("last")
+    assert ("", failure.message) == (listed.failure.trace, listed.failure.message)
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "AQAAAAAAAAAFAAAAAAAAAAA", "ä", "!" * 24, "A" * 24])

@@ -186,6 +186,21 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         require(violations(message))
 
 
+def test_a_spec_is_bounded_in_bytes() -> None:
+    message = request()
+    message.spec.MergeFromString(b"\x9a\x3f\x80\x80\x08" + b"x" * 131_072)  # a field that this version does not know
+    (violation,) = violations(message)
+    assert "spec" == violation.field
+    assert "at most 65536" in violation.description
+
+
+def test_to_wait_for_no_device_is_refused() -> None:
+    message = request()
+    message.wait_for_device = True
+    (violation,) = violations(message)
+    assert "wait_for_device" == violation.field
+
+
 def test_a_description_does_not_grow_with_its_input() -> None:
     (violation,) = violations(request(model_sha256="x" * 1_000_000))
     assert len(violation.description) < 200

@@ -72,6 +72,7 @@ def as_labels(context: click.Context, parameter: click.Parameter, values: tuple[
     "--depth", type=click.Choice(["quick", "standard", "thorough"]), help="How deep to look. [default: standard]"
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to run. [default: whatever is free]")
+@click.option("--wait-for-device", is_flag=True, help="Queue it though no live worker has the --device yet.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random number generator."
 )

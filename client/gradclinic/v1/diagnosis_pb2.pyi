@@ -712,11 +712,11 @@ class Failure(google.protobuf.message.Message):
     reason: global___FailureReason.ValueType
     """Enumerated reason."""
     message: builtins.str
-    """What was wrong, and what to do."""
+    """What was wrong, and what to do; at most 4 KiB."""
     field: builtins.str
     """The field of the request that was wrong, for example `spec.inputs_sha256`; may be empty."""
     trace: builtins.str
-    """The TorchScript trace, where the model raised."""
+    """The TorchScript trace, where the model raised; its last 16 KiB."""
     def __init__(
         self,
         *,
@@ -738,10 +738,15 @@ class CreateDiagnosisRequest(google.protobuf.message.Message):
     SPEC_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ALLOW_REUSE_FIELD_NUMBER: builtins.int
+    WAIT_FOR_DEVICE_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """A UUID4 made by the caller; a retry with the same one is safe (AIP-155)."""
     allow_reuse: builtins.bool
     """Whether an identical earlier, successful diagnosis may be the answer."""
+    wait_for_device: builtins.bool
+    """Whether to queue the diagnosis though no live worker has `spec.device` yet;
+    otherwise that is FAILED_PRECONDITION (reason DEVICE_UNAVAILABLE) at once.
+    """
     @property
     def spec(self) -> global___DiagnosisSpec:
         """What to diagnose."""
@@ -752,9 +757,10 @@ class CreateDiagnosisRequest(google.protobuf.message.Message):
         spec: global___DiagnosisSpec | None = ...,
         request_id: builtins.str = ...,
         allow_reuse: builtins.bool = ...,
+        wait_for_device: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allow_reuse", b"allow_reuse", "request_id", b"request_id", "spec", b"spec"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_reuse", b"allow_reuse", "request_id", b"request_id", "spec", b"spec", "wait_for_device", b"wait_for_device"]) -> None: ...
 
 global___CreateDiagnosisRequest = CreateDiagnosisRequest
 
@@ -859,7 +865,9 @@ class ListDiagnosesRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     FILTER_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """At most this many; 0: 50, more than 1,000 means 1,000."""
+    """At most this many; 0: 50, more than 1,000 means 1,000. A page also ends
+    at about 1 MiB: the token says whether there is more.
+    """
     page_token: builtins.str
     """`next_page_token` of the page before; empty: the first page."""
     @property
@@ -938,7 +946,9 @@ class ListDiagnosesResponse(google.protobuf.message.Message):
     """Empty on the last page."""
     @property
     def diagnoses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Diagnosis]:
-        """Newest first, without sites and parameters."""
+        """Newest first. Of a result: verdict, loss, and of its findings, worst first and
+        at most 8 KiB, code, symptom, severity and location. A failure has no trace.
+        """
 
     def __init__(
         self,

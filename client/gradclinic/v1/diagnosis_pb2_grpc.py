@@ -56,7 +56,7 @@ class DiagnosisServiceServicer(object):
         """Queues a diagnosis of uploaded artifacts and answers at once. With the same
         `request_id` it answers with the diagnosis that the first call made.
         Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+        (an artifact is not there: upload it; no live worker has the device), RESOURCE_EXHAUSTED (ErrorInfo says which
         limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -79,7 +79,7 @@ class DiagnosisServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDiagnoses(self, request, context):
-        """Lists diagnoses, newest first, without their results' gradient flow.
+        """Lists diagnoses in short, newest first; GetDiagnosis has all of one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,7 @@ class DiagnosisServiceStub:
     """Queues a diagnosis of uploaded artifacts and answers at once. With the same
     `request_id` it answers with the diagnosis that the first call made.
     Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+    (an artifact is not there: upload it; no live worker has the device), RESOURCE_EXHAUSTED (ErrorInfo says which
     limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
     """
 
@@ -51,7 +51,7 @@ class DiagnosisServiceStub:
         gradclinic.v1.diagnosis_pb2.ListDiagnosesRequest,
         gradclinic.v1.diagnosis_pb2.ListDiagnosesResponse,
     ]
-    """Lists diagnoses, newest first, without their results' gradient flow."""
+    """Lists diagnoses in short, newest first; GetDiagnosis has all of one."""
 
     CancelDiagnosis: grpc.UnaryUnaryMultiCallable[
         gradclinic.v1.diagnosis_pb2.CancelDiagnosisRequest,
@@ -79,7 +79,7 @@ class DiagnosisServiceAsyncStub:
     """Queues a diagnosis of uploaded artifacts and answers at once. With the same
     `request_id` it answers with the diagnosis that the first call made.
     Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-    (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+    (an artifact is not there: upload it; no live worker has the device), RESOURCE_EXHAUSTED (ErrorInfo says which
     limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
     """
 
@@ -101,7 +101,7 @@ class DiagnosisServiceAsyncStub:
         gradclinic.v1.diagnosis_pb2.ListDiagnosesRequest,
         gradclinic.v1.diagnosis_pb2.ListDiagnosesResponse,
     ]
-    """Lists diagnoses, newest first, without their results' gradient flow."""
+    """Lists diagnoses in short, newest first; GetDiagnosis has all of one."""
 
     CancelDiagnosis: grpc.aio.UnaryUnaryMultiCallable[
         gradclinic.v1.diagnosis_pb2.CancelDiagnosisRequest,
@@ -131,7 +131,7 @@ class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
         """Queues a diagnosis of uploaded artifacts and answers at once. With the same
         `request_id` it answers with the diagnosis that the first call made.
         Errors: INVALID_ARGUMENT (BadRequest names each field), FAILED_PRECONDITION
-        (an artifact is not there: upload it), RESOURCE_EXHAUSTED (ErrorInfo says which
+        (an artifact is not there: upload it; no live worker has the device), RESOURCE_EXHAUSTED (ErrorInfo says which
         limit, `limit`, of whom, `scope`, and its value, `limit_value`; RetryInfo says when).
         """
 
@@ -159,7 +159,7 @@ class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
         request: gradclinic.v1.diagnosis_pb2.ListDiagnosesRequest,
         context: _ServicerContext,
     ) -> typing.Union[gradclinic.v1.diagnosis_pb2.ListDiagnosesResponse, collections.abc.Awaitable[gradclinic.v1.diagnosis_pb2.ListDiagnosesResponse]]:
-        """Lists diagnoses, newest first, without their results' gradient flow."""
+        """Lists diagnoses in short, newest first; GetDiagnosis has all of one."""
 
     @abc.abstractmethod
     def CancelDiagnosis(

@@ -162,6 +162,10 @@ class Limits(google.protobuf.message.Message):
     SUBMISSIONS_PER_SECOND_FIELD_NUMBER: builtins.int
     TENANT_SUBMISSIONS_PER_SECOND_FIELD_NUMBER: builtins.int
     SUBMISSION_BURST_SECONDS_FIELD_NUMBER: builtins.int
+    MAX_CONCURRENT_RPCS_FIELD_NUMBER: builtins.int
+    TENANT_MAX_CONCURRENT_RPCS_FIELD_NUMBER: builtins.int
+    MAX_CONCURRENT_WATCHES_FIELD_NUMBER: builtins.int
+    TENANT_MAX_CONCURRENT_WATCHES_FIELD_NUMBER: builtins.int
     max_artifact_bytes: builtins.int
     """Largest artifact, in bytes."""
     max_chunk_bytes: builtins.int
@@ -186,6 +190,14 @@ class Limits(google.protobuf.message.Message):
     """Diagnoses that one tenant may create per second, in the long run; 0: any number."""
     submission_burst_seconds: builtins.float
     """How many seconds' worth of submissions may come at once after a pause."""
+    max_concurrent_rpcs: builtins.int
+    """Calls at once, of all tenants, in one API process; watches count apart."""
+    tenant_max_concurrent_rpcs: builtins.int
+    """Calls at once of one tenant, in one API process."""
+    max_concurrent_watches: builtins.int
+    """Watches at once, of all tenants, in one API process."""
+    tenant_max_concurrent_watches: builtins.int
+    """Watches at once of one tenant, in one API process."""
     @property
     def max_run_time(self) -> google.protobuf.duration_pb2.Duration:
         """Longest a diagnosis may run."""
@@ -221,9 +233,13 @@ class Limits(google.protobuf.message.Message):
         submissions_per_second: builtins.float = ...,
         tenant_submissions_per_second: builtins.float = ...,
         submission_burst_seconds: builtins.float = ...,
+        max_concurrent_rpcs: builtins.int = ...,
+        tenant_max_concurrent_rpcs: builtins.int = ...,
+        max_concurrent_watches: builtins.int = ...,
+        tenant_max_concurrent_watches: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_queue_time", b"max_queue_time", "max_run_time", b"max_run_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_artifact_bytes", b"max_artifact_bytes", "max_chunk_bytes", b"max_chunk_bytes", "max_concurrent_uploads", b"max_concurrent_uploads", "max_queue_time", b"max_queue_time", "max_queued", b"max_queued", "max_run_time", b"max_run_time", "max_stored_bytes", b"max_stored_bytes", "submission_burst_seconds", b"submission_burst_seconds", "submissions_per_second", b"submissions_per_second", "tenant_max_concurrent_uploads", b"tenant_max_concurrent_uploads", "tenant_max_queued", b"tenant_max_queued", "tenant_max_running", b"tenant_max_running", "tenant_max_stored_bytes", b"tenant_max_stored_bytes", "tenant_submissions_per_second", b"tenant_submissions_per_second"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artifact_retention", b"artifact_retention", "diagnosis_retention", b"diagnosis_retention", "max_artifact_bytes", b"max_artifact_bytes", "max_chunk_bytes", b"max_chunk_bytes", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_concurrent_uploads", b"max_concurrent_uploads", "max_concurrent_watches", b"max_concurrent_watches", "max_queue_time", b"max_queue_time", "max_queued", b"max_queued", "max_run_time", b"max_run_time", "max_stored_bytes", b"max_stored_bytes", "submission_burst_seconds", b"submission_burst_seconds", "submissions_per_second", b"submissions_per_second", "tenant_max_concurrent_rpcs", b"tenant_max_concurrent_rpcs", "tenant_max_concurrent_uploads", b"tenant_max_concurrent_uploads", "tenant_max_concurrent_watches", b"tenant_max_concurrent_watches", "tenant_max_queued", b"tenant_max_queued", "tenant_max_running", b"tenant_max_running", "tenant_max_stored_bytes", b"tenant_max_stored_bytes", "tenant_submissions_per_second", b"tenant_submissions_per_second"]) -> None: ...
 
 global___Limits = Limits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import time
 from contextlib import aclosing
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 
 from gradclinic_service.boundary import Context, Continuation, Handler, behaviour_of
 
@@ -41,8 +43,14 @@ class CallMetricsInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
-        kind = _TYPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        return _measured(handler, self._metrics, (kind, service, method))
+        return _measured(handler, self._metrics, (_kind(service, method), service, method))
+
+
+@functools.cache
+def _kind(service: str, method: str) -> str:
+    """The shape of a call by its contract; that of its handler differs, see single_requests.py."""
+    known = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
+    return _TYPES[known.client_streaming, known.server_streaming]
 
 
 class _Call:

@@ -8,7 +8,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gradclinic import __version__
-from gradclinic_service.errors import TooManyUploads
+from gradclinic_service.errors import TooManyCalls
 from gradclinic_store.errors import LimitReached, StoreUnavailable
 
 _METHOD = ("grpc_type", "grpc_service", "grpc_method")
@@ -61,7 +61,7 @@ class ProcessMetrics:
             self.redis_errors.inc()
         elif isinstance(error, LimitReached):
             self.refused.labels(error.limit, error.scope).inc()
-        elif isinstance(error, TooManyUploads):
+        elif isinstance(error, TooManyCalls):
             self.refused.labels(error.metadata["limit"], error.metadata["scope"]).inc()
 
     def unknown_error(self, method: str) -> None:  # noqa: ARG002, the log names the method, a label need not

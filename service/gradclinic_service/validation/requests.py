@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEVICE_KINDS = ("cpu", "cuda")
 MAX_OUTPUT_CHARACTERS = 256
 MAX_PRIORITY = 100
+MAX_SPEC_BYTES = 64 * 1024  # twice as much as all labels may have; lists carry each spec
 _NANOSECONDS = 1e9
 
 _TORCHSCRIPT = artifact_pb2.ARTIFACT_FORMAT_TORCHSCRIPT
@@ -44,6 +45,14 @@ def create_violations(
     request: diagnosis_pb2.CreateDiagnosisRequest, *, run_limit_seconds: float
 ) -> Iterator[Violation]:
     """A request for a diagnosis, apart from whether its artifacts are stored."""
+    wrong = list(_create_violations(request, run_limit_seconds))
+    size_bytes = request.spec.ByteSize()
+    if not wrong and size_bytes > MAX_SPEC_BYTES:  # fields that this version does not know are kept as well
+        wrong.append(Violation("spec", f"has {size_bytes} bytes; send at most {MAX_SPEC_BYTES}"))
+    yield from wrong
+
+
+def _create_violations(request: diagnosis_pb2.CreateDiagnosisRequest, run_limit_seconds: float) -> Iterator[Violation]:
     spec = request.spec
     yield from request_id_violations("request_id", request.request_id)
     yield from sha256_violations("spec.model_sha256", spec.model_sha256, if_empty="upload the model and name it here")
@@ -55,6 +64,8 @@ def create_violations(
     yield from optimizer_violations(spec.optimizer)
     yield from enum_violations("spec.depth", spec.depth, diagnosis_pb2.Depth)
     yield from _device_violations(spec.device)
+    if request.wait_for_device and not spec.device:
+        yield Violation("wait_for_device", "has no effect without spec.device; name the device, or leave it out")
     yield from label_violations("spec.labels", spec.labels)
     yield from text_violations("spec.run", spec.run, MAX_RUN_CHARACTERS)
     yield from text_violations("spec.output", spec.output, MAX_OUTPUT_CHARACTERS)

@@ -76,6 +76,8 @@ if allow_reuse == '1' then
   end
 end
 
+if limits.no_device then return {'no_device'} end
+
 local artifacts, holdings, indexes = {}, {}, {}
 for i = first_artifact, first_artifact + artifact_count - 1 do
   artifacts[#artifacts + 1] = ARGV[i]
