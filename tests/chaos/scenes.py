@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaos import artifacts, crowds, doubts, endings, kills, outages
+from chaos import artifacts, crowds, doubts, endings, floods, kills, outages
 from chaos.deployment import Deployment
 from chaos.ledger import Broken, Ledger
 from chaos.oracles import check_popped, strays
@@ -33,6 +33,8 @@ SCENES: dict[str, Callable[[Deployment, Ledger], None]] = {
     "together": artifacts.together,
     "lost": artifacts.lost,
     "distant": artifacts.distant,
+    "watches": floods.watches,
+    "fat": floods.fat,
 }
 OPTIONS: dict[str, dict[str, Any]] = {  # of the deployment, by scene
     "restart": {"workers": 2},
@@ -40,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of the deployment, by scene
     "loris": {"serve": crowds.SERVE},
     "vanish": {"serve": crowds.SERVE},
     "distant": {"distant": True},
+    "watches": {"serve": floods.FLOOD},
 }
 
 
