@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gradclinic_engine.graph import ops
 from gradclinic_engine.graph.op import Kind, Span
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading import coverage
+from rules.tiny_run import TinyRun
 
 ENGINE = Path(__file__).parents[2] / "engine" / "gradclinic_engine"
 # The table itself, and what TorchScript's own graphs are made of.

@@ -9,7 +9,6 @@ from gradclinic.v1 import finding_pb2, flow_pb2
 from gradclinic_engine.judging.judgement import Bug, Judgement
 from gradclinic_engine.judging.judgement import judge as judge_with
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.measurements import MagnitudeHistogram, Measurements, SourceLine
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.records import Severity
@@ -17,14 +16,16 @@ from gradclinic_engine.result import result_of
 from gradclinic_engine.rules import RULES, detached_graph, judge
 from gradclinic_worker.limits import MAX_RESULT_BYTES
 from gradclinic_worker.report import report
+from rules.cases import healthy, sick
+from rules.tiny_run import TinyRun, statistics
 
 
-def sick() -> Measurements:
-    return next(iter(detached_graph.RULE.sick()))
+def cut() -> Measurements:
+    return next(iter(sick(detached_graph.RULE)))
 
 
 def test_a_finding_crosses_whole() -> None:
-    run = sick()
+    run = cut()
     (finding,) = report(result_of(judge(run))).findings
     assert ("detached-graph", finding_pb2.SYMPTOM_NO_GRADIENT, finding_pb2.SEVERITY_CRITICAL) == (
         finding.code,
@@ -64,13 +65,13 @@ def test_sites_and_parameters_tell_the_flow() -> None:
 )
 def test_the_verdict_is_the_worst_severity(code: str, case: int, verdict: int) -> None:
     rule = next(rule for rule in RULES if rule.code == code)
-    run = list(rule.sick())[case]
+    run = list(sick(rule))[case]
     assert verdict == report(result_of(judge(run))).verdict
 
 
 def test_info_alone_is_healthy() -> None:
     rule = next(rule for rule in RULES if rule.code == "frozen-parameter")
-    (run,) = rule.healthy()
+    (run,) = healthy(rule)
     result = report(result_of(judge(run)))
     assert [finding_pb2.SEVERITY_INFO] == [finding.severity for finding in result.findings]
     assert finding_pb2.VERDICT_HEALTHY == result.verdict
@@ -81,7 +82,7 @@ def test_a_rule_that_raises_leaves_the_others_standing() -> None:
         raise ZeroDivisionError("division by zero")
 
     rule = replace(RULES[0], code="made-up", check=broken)  # type: ignore[arg-type]  # it never returns
-    judgement = judge_with(sick(), (rule, *RULES))
+    judgement = judge_with(cut(), (rule, *RULES))
     result = report(result_of(judgement))
     assert ["detached-graph"] == [finding.code for finding in result.findings]
     (told,) = result.unobserved
@@ -90,7 +91,7 @@ def test_a_rule_that_raises_leaves_the_others_standing() -> None:
 
 
 def test_without_a_loss_none_is_reported() -> None:
-    run = sick()
+    run = cut()
     run = replace(run, loss=replace(run.loss, kind="random_projection"))
     result = report(result_of(judge(run)))
     assert not result.HasField("loss")
@@ -149,13 +150,13 @@ def test_numbers_that_are_none_stay_so() -> None:
 
 
 def test_a_bug_is_a_record() -> None:
-    judgement = Judgement(Paths(sick()), (), (Bug("x", "Traceback\nValueError: y"),))
+    judgement = Judgement(Paths(cut()), (), (Bug("x", "Traceback\nValueError: y"),))
     assert "ValueError: y" in report(result_of(judgement)).unobserved[0].reason
 
 
 def test_no_rule_is_silent_about_its_kind() -> None:
     for rule in RULES:
         assert isinstance(rule, Rule)
-        found = [finding for run in rule.sick() for finding in judge(run).findings]
+        found = [finding for run in sick(rule) for finding in judge(run).findings]
         # A converged model is no worse than INFO, says the catalogue; everything else has cases that matter.
         assert (max(finding.severity for finding in found) > Severity.INFO) == (rule.code != "converged")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gradclinic_engine.judging.judgement import MAX_ALIKE
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.unused_branches import branches
 from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import judge
+from rules.tiny_run import TinyRun
 
 
 def test_layers_that_underflow_to_zero_are_affected_too() -> None:

@@ -3,25 +3,26 @@
 import pytest
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
-from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.records import Severity
 from gradclinic_engine.rules import RULES, judge
+from rules.cases import healthy, sick
+from rules.tiny_run import TinyRun
+from rules.tiny_terms import term
 
 CASES = [pytest.param(rule, id=rule.code) for rule in RULES]
 
 
 @pytest.mark.parametrize("rule", CASES)
 def test_healthy_cases_are_silent(rule: Rule) -> None:
-    runs = list(rule.healthy())
+    runs = list(healthy(rule))
     assert runs
     assert [] == [f for run in runs for f in judge(run).findings if f.severity > Severity.INFO]
 
 
 @pytest.mark.parametrize("rule", CASES)
 def test_sick_cases_are_found_once(rule: Rule) -> None:
-    runs = list(rule.sick())
+    runs = list(sick(rule))
     assert runs
     assert [[rule.code]] * len(runs) == [
         [f.code for f in judge(run).findings if f.severity > Severity.INFO or f.code == rule.code] for run in runs
@@ -30,12 +31,12 @@ def test_sick_cases_are_found_once(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", CASES)
 def test_no_rule_raises_on_any_case(rule: Rule) -> None:
-    assert [] == [bug for run in (*rule.healthy(), *rule.sick()) for bug in judge(run).bugs]
+    assert [] == [bug for run in (*healthy(rule), *sick(rule)) for bug in judge(run).bugs]
 
 
 @pytest.mark.parametrize("rule", CASES)
 def test_findings_say_all_that_the_catalogue_demands(rule: Rule) -> None:
-    for run in rule.sick():
+    for run in sick(rule):
         for finding in rule.check(Paths(run)):
             assert (rule.code, rule.symptom) == (finding.code, finding.symptom)
             assert finding.explanation

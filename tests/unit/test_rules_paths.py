@@ -1,11 +1,11 @@
 """The shared reasoning over the flow graph, on small programs whose answer can be seen."""
 
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.measurements import Parameter
 from gradclinic_engine.reading.depth_profile import depth_profile
 from gradclinic_engine.reading.module_tree import common_module, whole_modules
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.severed_paths import Means, severed_paths, without_way
+from rules.tiny_run import TinyRun
 
 
 def parameter(paths: Paths, name: str) -> Parameter:

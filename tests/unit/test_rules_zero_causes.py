@@ -2,12 +2,12 @@
 
 import pytest
 
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.measurements import Measurements
 from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind, is_zero, zero_origin
 from gradclinic_engine.reading.zero_stops import zero_stops
+from rules.tiny_run import TinyRun, statistics
 
 
 def stops(run: Measurements) -> list[tuple[int, int | str, tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""What a rule is: a code of the catalogue, its page, its cases, and the function that finds it."""
+"""What a rule is: a code of the catalogue, its page, and the function that finds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from gradclinic_engine.records import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Location, Severity, Symptom
 
@@ -23,8 +22,6 @@ class Rule:
     symptom: Symptom
     page: str  # the user's documentation; the first line is a summary
     check: Callable[[Paths], Iterable[Finding]]
-    healthy: Callable[[], Iterable[Measurements]]  # runs in which it must find nothing above INFO
-    sick: Callable[[], Iterable[Measurements]]  # runs in which it must find something
 
     @property
     def summary(self) -> str:

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.site_ops import limits, op_of, rectifies
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
@@ -42,7 +41,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 CUT_OFF_SHARE = 0.75
@@ -121,21 +120,4 @@ def _finding(  # noqa: PLR0913, PLR0917 - what the two ways to see it have in co
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    for flat in (0.3, None):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-        yield run.finish(run.op("aten::clamp", layer, constants={"min": -1, "max": 1}, flat_share=flat))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, off, gradient in (("aten::clamp", 1.0, 0.0), ("aten::clamp_", 0.8, 0.1), ("aten::minimum", None, 0.0)):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=gradient)
-        bounds = {"min": -1, "max": 1} if off else {}
-        yield run.finish(
-            run.op(op, layer, "x", flat_share=off, constants=bounds, activation=statistics(1.0, min=1.0, max=1.0))
-        )
-
-
-RULE = Rule("clamp-saturation", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("clamp-saturation", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_TWO_CLASSES
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import share
 from gradclinic_engine.reading.labels import is_weighted
 from gradclinic_engine.reading.loss_reading import comes_from_data, relevant
@@ -37,7 +36,7 @@ from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.measurements import LossTerm, Target
     from gradclinic_engine.reading.paths import Paths
 
 COMMON_SHARE = 0.95  # the catalogue's
@@ -72,15 +71,4 @@ def _finding(paths: Paths, called: LossTerm, target: Target, value: int, common:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0))
-    pixels = {"shape": (4, 16, 16), "counts": ((0, 1010), (1, 14)), "max": 1.0}
-    yield run_of(term("cross_entropy", 0, prediction={"shape": (4, 2, 16, 16)}, target=pixels))
-
-
-def _sick() -> Iterator[Measurements]:
-    rare = {"shape": (128, 1), "counts": ((0, 127), (1, 1)), "min": 0.0, "max": 1.0}
-    yield run_of(term("binary_cross_entropy_with_logits", 0, prediction={"shape": (128, 1)}, target=rare))
-
-
-RULE = Rule("class-imbalance", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("class-imbalance", Symptom.LOSS, __doc__, check)

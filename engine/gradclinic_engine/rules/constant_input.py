@@ -26,7 +26,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.reading.batch_dimension import batch_size
 from gradclinic_engine.reading.input_reading import is_feature
@@ -35,7 +34,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Tensor, Variation
+    from gradclinic_engine.measurements import Tensor, Variation
     from gradclinic_engine.reading.paths import Paths
 
 CONSTANT_SHARE = 0.8  # the catalogue's
@@ -86,14 +85,4 @@ def _finding(tensor: Tensor, constant: float) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_with(x={})
-    yield run_with(x={"constant_share": 0.95, "constant_nonzero_share": 0.0, "distinct_values": 2})  # one-hot
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_with(x={"constant_share": 1.0, "distinct_samples": 1}, y={})
-    yield run_with(x={"constant_share": 0.9, "constant_nonzero_share": 0.9})
-
-
-RULE = Rule("constant-input", Symptom.DATA, __doc__, check, _healthy, _sick)
+RULE = Rule("constant-input", Symptom.DATA, __doc__, check)

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_DIFFERENCES
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.labels import is_adversarial, samples_of
 from gradclinic_engine.reading.loss_reading import comes_from_data, relevant
@@ -37,7 +36,7 @@ from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.measurements import LossTerm, Target
     from gradclinic_engine.reading.paths import Paths
 
 FEWEST_SAMPLES = 4
@@ -77,16 +76,4 @@ def _finding(paths: Paths, called: LossTerm, target: Target) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0))
-    one = {"shape": (1,), "min": 2.0, "max": 2.0, "counts": ((2, 1),)}
-    yield run_of(term("cross_entropy", 0, target=one))
-    yield run_of(term("margin_ranking_loss", 0, target={"min": 1.0, "max": 1.0, "samples_alike": True}))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0, target={"min": 2.0, "max": 2.0, "counts": ((2, 32),)}))
-    yield run_of(term("mse_loss", 0, target={"samples_alike": True}))
-
-
-RULE = Rule("constant-target", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("constant-target", Symptom.LOSS, __doc__, check)

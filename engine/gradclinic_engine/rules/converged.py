@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.loss_ops import REGRESSION
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.convergence import loss_of_a_guess
 from gradclinic_engine.reading.loss_reading import relevant
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -33,7 +32,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.measurements import LossTerm, Target
     from gradclinic_engine.reading.paths import Paths
 
 REACHED_SHARE = 1e-3
@@ -81,12 +80,4 @@ def _finding(value: float, guess: float) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("mse_loss", 0))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("mse_loss", 0, residual_rms=1e-6), loss=1e-12)
-
-
-RULE = Rule("converged", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("converged", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.site_ops import acting_op, rectifies
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.chance import may_be_chance
@@ -40,7 +39,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site, Statistics
+    from gradclinic_engine.measurements import Site, Statistics
     from gradclinic_engine.reading.paths import Paths
 
 OFF_SHARE = 0.9  # the catalogue's
@@ -110,20 +109,4 @@ def _finding(paths: Paths, site: Site, off: float) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(
-        run.op("aten::relu", layer, activation=statistics(zero_count=32), dead_unit_share=0.5, unit_count=64)
-    )
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, off in (("aten::relu", 1.0), ("aten::relu_", 0.95), ("aten::clamp_min", 1.0)):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0 if off == 1 else 1.0)
-        output = statistics(1.0 - int(off))
-        yield run.finish(run.op(op, layer, activation=output, dead_unit_share=off, unit_count=64, constants={"min": 0}))
-
-
-RULE = Rule("dead-relu", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("dead-relu", Symptom.ZERO_GRADIENT, __doc__, check)

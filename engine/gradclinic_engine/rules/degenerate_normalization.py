@@ -27,7 +27,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.normalization import unfinished_normalization_of_a_sample
@@ -40,7 +39,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -88,26 +87,4 @@ def _finding(paths: Paths, site: Site, over: str, starved: tuple[str, ...]) -> F
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    normal = run.op("aten::layer_norm", layer, constants={"normalized_shape": (8,)})
-    yield run.finish(run.op("aten::softmax", normal, constants={"dim": 1}))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, constants in (("aten::softmax", {"dim": -1}), ("aten::layer_norm", {"normalized_shape": (1,)})):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0, shape=(64, 1))
-        yield run.finish(run.op(op, layer, constants=constants, shape=(64, 1), activation=statistics(1.0)))
-    run = TinyRun()
-    pooled = run.op("aten::conv2d", "x", module="conv", weights=["conv.weight"])
-    run.op("aten::instance_norm", pooled, module="norm", calls=0)
-    yield run.finish(loss=float("nan"), loss_error="ValueError: Expected more than 1 spatial element when training")
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=1e-9, shape=(64, 1))
-    total = run.op("aten::sum", layer, constants={"dim": (1,)}, shape=(64, 1))
-    yield run.finish(run.op("aten::div", layer, total, shape=(64, 1)))
-
-
-RULE = Rule("degenerate-normalization", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("degenerate-normalization", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -32,7 +32,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.severed_paths import Means, Severed, severed_paths
 from gradclinic_engine.reading.twins import is_copy_to_follow
@@ -90,19 +89,4 @@ def _finding(measurements: Measurements, severed: Severed) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # stop-gradient target: the encoder learns through the other branch
-    encoded = run.op("aten::linear", "x", module="encoder", weights=["encoder.weight"])
-    predicted = run.op("aten::linear", encoded, module="predictor", weights=["predictor.weight"])
-    yield run.finish(run.op("aten::sub", predicted, run.op("aten::detach", encoded)))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, grad_enabled in (("aten::detach", True), ("aten::relu", False), ("aten::tensor", True)):
-        run = TinyRun()
-        encoded = run.op("aten::linear", "x", module="encoder", weights=["encoder.weight"])
-        severed = run.op(op, encoded, grad_enabled=grad_enabled, requires_grad=False)
-        yield run.finish(run.op("aten::linear", severed, module="head", weights=["head.weight"]))
-
-
-RULE = Rule("detached-graph", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("detached-graph", Symptom.NO_GRADIENT, __doc__, check)

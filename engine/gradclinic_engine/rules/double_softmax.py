@@ -31,8 +31,6 @@ from gradclinic_engine.graph.loss_ops import OF_LOGITS, class_dimension
 from gradclinic_engine.graph.op import Squash
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
-from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.loss_reading import origin, output_of, relevant
 from gradclinic_engine.reading.squashing import behind_clamps, squashes
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -40,7 +38,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Site
+    from gradclinic_engine.measurements import LossTerm, Site
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -94,24 +92,4 @@ def _finding(output: Site, goes_into: str) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", weights=["fc.weight"])
-    output = run.op("aten::log_softmax", layer)
-    yield run.finish(output, loss_name="cross_entropy", terms=(term("cross_entropy", output),))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, name in (("aten::softmax", "cross_entropy"), ("aten::sigmoid", "binary_cross_entropy_with_logits")):
-        run = TinyRun()
-        squashed = run.op(op, run.op("aten::linear", "x", weights=["fc.weight"]))
-        output = run.op("aten::squeeze", squashed, arguments=((squashed,),))
-        called = term(name, output, target={"min": 0.0, "max": 1.0} if "binary" in name else {})
-        yield run.finish(output, loss_name=name, terms=(called,))
-    run = TinyRun()  # written by hand
-    output = run.op("aten::mul", run.op("aten::linear", "x", weights=["fc.weight"]))
-    called = term("cross_entropy", output, prediction={"min": 0.0, "max": 1.0, "probability_dims": (1,)})
-    yield run.finish(output, loss_name="cross_entropy", terms=(called,))
-
-
-RULE = Rule("double-softmax", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("double-softmax", Symptom.LOSS, __doc__, check)

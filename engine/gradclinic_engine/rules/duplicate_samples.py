@@ -27,7 +27,6 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_inputs import run_with
 from gradclinic_engine.judging.wording import share
 from gradclinic_engine.reading.batch_dimension import batch_size
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -35,7 +34,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Tensor
+    from gradclinic_engine.measurements import Tensor
     from gradclinic_engine.reading.paths import Paths
 
 COPIES_SHARE = 0.5  # the catalogue's
@@ -91,14 +90,4 @@ def _finding(tensor: Tensor, seen: int, distinct: int, copies: float) -> Finding
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_with(x={})
-    yield run_with(x={"distinct_samples": 4, "distinct_values": 2, "features": 2}, distinct=4)  # the four cases of XOR
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_with(x={"distinct_samples": 1, "constant_share": 1.0}, distinct=1)
-    yield run_with(x={"distinct_samples": 8}, distinct=8)
-
-
-RULE = Rule("duplicate-samples", Symptom.DATA, __doc__, check, _healthy, _sick)
+RULE = Rule("duplicate-samples", Symptom.DATA, __doc__, check)

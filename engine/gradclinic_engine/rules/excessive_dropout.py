@@ -27,14 +27,13 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import number, share
 from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -77,23 +76,4 @@ def _finding(site: Site, probability: float) -> Finding:
     )
 
 
-def _run(op: str, **constants: object) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-    dropout = run.op(op, layer, module="drop", constants=constants)
-    return run.finish(run.op("aten::linear", dropout, module="head", weights=["head.weight"]))
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run("aten::dropout", p=0.5, train=True)
-    yield _run("aten::dropout", p=0.95, train=False)
-    yield _run("aten::scaled_dot_product_attention", dropout_p=0.1)
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run("aten::dropout", p=0.9, train=True)
-    yield _run("aten::feature_dropout", p=0.97, train=True)
-    yield _run("aten::scaled_dot_product_attention", dropout_p=0.95)
-
-
-RULE = Rule("excessive-dropout", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("excessive-dropout", Symptom.MODE, __doc__, check)

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import ExecutorDifference, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin
@@ -41,7 +40,7 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -103,21 +102,4 @@ def _origin(paths: Paths, found: tuple[ExecutorDifference, ...]) -> Site | None:
     return next(iter(likely), None) or (own[-1] if own else None)
 
 
-def _run(plain_status: GradientStatus, optimised: GradientStatus | None, op: str) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-    end = run.op("aten::linear", run.op(op, layer), module="head", weights=["head.weight"])
-    differences = (ExecutorDifference("fc.weight", plain_status, optimised),) if optimised else ()
-    return run.finish(end, executor_differences=differences)
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run(GradientStatus.FLOWING, None, "aten::sqrt")
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run(GradientStatus.FLOWING, GradientStatus.NON_FINITE, "aten::sqrt")
-    yield _run(GradientStatus.FLOWING, GradientStatus.ZERO, "aten::minimum")
-
-
-RULE = Rule("executor-dependent", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("executor-dependent", Symptom.MODE, __doc__, check)

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op import Norm
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.trend_findings import over_depth, over_time
 from gradclinic_engine.reading.depth_trend import growing
 from gradclinic_engine.reading.time_profile import recurrences
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.graph.op import Op
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -81,18 +79,4 @@ def _severity(bits: float) -> Severity:
     return Severity.CRITICAL if bits >= BROKEN_BITS else Severity.WARNING
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield TinyRun.stack("aten::sin", depth=4, gain=12.0)  # INFO
-    yield TinyRun.stack("aten::relu", depth=30, gain=1.2)  # a deep plain network with BatchNorm
-
-
-def _sick() -> Iterator[Measurements]:
-    yield TinyRun.stack("aten::relu", depth=20, gain=3.0)
-    yield TinyRun.stack("aten::tanh", depth=8, gain=6.0)
-    run = TinyRun()
-    step = run.op("aten::linear", "x", module="cell", weights=["cell.weight"], calls=20)
-    run.amend(step, gradient_rms_by_call=tuple(3.0**age for age in range(19, -1, -1)))
-    yield run.finish(run.op("aten::linear", step, module="head", weights=["head.weight"]))
-
-
-RULE = Rule("exploding-gradient", Symptom.EXPLODING, __doc__, check, _healthy, _sick)
+RULE = Rule("exploding-gradient", Symptom.EXPLODING, __doc__, check)

@@ -32,8 +32,6 @@ from gradclinic_engine.graph.loss_ops import WITH_MARGIN
 from gradclinic_engine.graph.site_ops import rectifies
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.loss_tail import empty_mean, indices, stops
@@ -43,7 +41,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Site
+    from gradclinic_engine.measurements import LossTerm, Site
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -93,17 +91,4 @@ def _finding(paths: Paths, location: Location, why: str, sites: tuple[Site, ...]
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0, target={"ignored": 5}))
-    yield run_of(term("triplet_margin_loss", 0))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0, target={"ignored": 32, "counts": (), "min": math.nan}), loss=math.nan)
-    run = TinyRun()
-    error = run.op("aten::square", run.op("aten::linear", "x", weights=["fc.weight"], gradient=0.0), gradient=0.0)
-    total = run.op("aten::sum", run.op("aten::mul", error, "mask"))
-    yield run.finish(total, loss=0.0, loss_kind="model", loss_name="")
-
-
-RULE = Rule("flat-loss", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("flat-loss", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -28,9 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
-from gradclinic_engine.measurements import NormFit
 from gradclinic_engine.reading.modes import traced_in_eval_mode
 from gradclinic_engine.reading.normalization import (
     are_fresh,
@@ -44,7 +42,7 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import NormFit, Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -92,31 +90,4 @@ def _finding(paths: Paths, site: Site, fit: NormFit, factor: float) -> Finding:
     )
 
 
-def _run(spread: float, offset: float = 0.0, *, training: bool = False) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    buffers = (run.buffer("norm.running_mean", statistics(2.0)), run.buffer("norm.running_var", statistics(0.1)))
-    norm = run.op(
-        *("aten::batch_norm", layer),
-        module="norm",
-        weights=["norm.weight"],
-        buffers=buffers,
-        norm_fit=NormFit(spread, offset),
-        constants={"training": training},
-    )
-    return run.finish(run.op("aten::linear", norm, module="head", weights=["head.weight"]))
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run(1.0)
-    yield _run(3.0, 2.0)
-    yield _run(400.0, training=True)
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run(400.0)
-    yield _run(0.9, 30.0)
-    yield _run(0.01)
-
-
-RULE = Rule("frozen-normalization", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("frozen-normalization", Symptom.MODE, __doc__, check)

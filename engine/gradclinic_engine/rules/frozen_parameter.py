@@ -26,7 +26,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.module_tree import common_module, whole_modules
@@ -87,17 +86,4 @@ def _finding(measurements: Measurements, severity: Severity, location: Location,
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a frozen backbone
-    run.parameter("backbone.weight", trainable=False)
-    features = run.op("aten::linear", "x", module="backbone", weights=["backbone.weight"])
-    yield run.finish(run.op("aten::linear", features, module="head", weights=["head.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    run.parameter("head.weight", trainable=False)
-    yield run.finish(run.op("aten::linear", "x", module="head", weights=["head.weight"]))
-
-
-RULE = Rule("frozen-parameter", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("frozen-parameter", Symptom.NO_GRADIENT, __doc__, check)

@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.site_ops import is_constant, op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
 from gradclinic_engine.measurements import GradientStatus, MagnitudeHistogram
 from gradclinic_engine.reading.paths import Paths, is_all_zero
@@ -39,7 +38,7 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site, Statistics
+    from gradclinic_engine.measurements import Site, Statistics
     from gradclinic_engine.records import Finding
 
 ZERO_SHARE = 0.2
@@ -136,28 +135,4 @@ def _finding(paths: Paths, site: Site, behind: Site | None, lost: float) -> Find
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    for dtype, gradient in (
-        (
-            "float16",
-            statistics(1e-3, zero_count=32, histogram=MagnitudeHistogram(-20, (1, 3, 8, 12, 8))),
-        ),  # behind a ReLU
-        ("bfloat16", statistics(1e-12, zero_count=30, histogram=MagnitudeHistogram(-44, (20, 12)))),
-    ):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype=dtype)
-        run.amend(layer, gradient=gradient)
-        yield run.finish(run.op("aten::relu", layer, dtype=dtype))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16", gradient=0.0)
-    yield run.finish(run.op("aten::to", layer, gradient=1e-9))
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16")
-    run.amend(layer, gradient=statistics(5e-8, zero_count=40, histogram=MagnitudeHistogram(-24, (18, 6))))
-    yield run.finish(run.op("aten::gelu", layer, dtype="float16", gradient=2e-7))
-
-
-RULE = Rule("gradient-underflow", Symptom.VANISHING, __doc__, check, _healthy, _sick)
+RULE = Rule("gradient-underflow", Symptom.VANISHING, __doc__, check)

@@ -27,9 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.measurements import SourceLine
 from gradclinic_engine.reading.modes import drops, frozen_layers, traced_in_eval_mode
 from gradclinic_engine.reading.normalization import batch_norms, is_training, running_statistics
 from gradclinic_engine.records import Evidence, Location, Severity, Symptom
@@ -37,7 +35,7 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -97,27 +95,4 @@ def _baked(norms: list[Site], dropouts: list[Site]) -> Finding:
     )
 
 
-def _run(*, root_in_eval: bool = True, traced: bool = True) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::conv2d", "x", module="conv", weights=["conv.weight"])
-    buffers = (run.buffer("norm.running_mean"), run.buffer("norm.running_var"))
-    norm = run.op("aten::batch_norm", layer, module="norm", buffers=buffers, constants={"training": False})
-    head = run.op("aten::linear", norm, module="head", weights=["head.weight"])
-    for site in (layer, norm, head):
-        run.amend(site, source=SourceLine("model.py", 10 + site, "" if traced else "x = self.norm(x)"))
-    run.evaluation_mode("norm", *([""] if root_in_eval else []))
-    return run.finish(head)
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run(root_in_eval=False)  # frozen on purpose
-    yield _run(traced=False)  # a script can be switched
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run()
-    run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", run.op("prim::Constant")))
-
-
-RULE = Rule("inference-trace", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("inference-trace", Symptom.MODE, __doc__, check)

@@ -28,7 +28,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.convergence import has_converged
@@ -38,7 +37,6 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -113,25 +111,4 @@ def _finding(chain: list[Layer], share: float, severity: Severity) -> Finding:
     )
 
 
-def _run(*shapes: tuple[int, int], between: str = "") -> Measurements:
-    run = TinyRun()
-    value: int | str = "x"
-    for place, shape in enumerate(shapes):
-        run.parameter(f"{place}.weight", shape=shape)
-        value = run.op("aten::linear", value, module=str(place), weights=[f"{place}.weight"])
-        if between and place + 1 < len(shapes):
-            value = run.op(between, value)
-    return run.finish(int(value))
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run((8, 16), (4, 8), between="aten::relu")
-    yield _run((4, 16), (16, 4))  # low rank
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run((16, 8), (4, 16))
-    yield _run((8, 8), (8, 8), (8, 8), between="aten::dropout")
-
-
-RULE = Rule("linear-collapse", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("linear-collapse", Symptom.MODE, __doc__, check)

@@ -26,14 +26,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.severed_paths import is_disconnected
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -62,17 +60,4 @@ def check(paths: Paths) -> Iterator[Finding]:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::relu", "x"))
-    run = TinyRun()
-    yield run.finish(run.op("aten::relu", "x"))
-
-
-RULE = Rule("loss-disconnected", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("loss-disconnected", Symptom.NO_GRADIENT, __doc__, check)

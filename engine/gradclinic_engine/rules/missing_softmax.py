@@ -30,7 +30,6 @@ from gradclinic_engine.graph.loss_ops import OF_LOG_PROBABILITIES
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
@@ -82,15 +81,4 @@ def _finding(measurements: Measurements, called: LossTerm, wanted: str, missing:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("nll_loss", 0, prediction={"max": -0.1, "log_probability_dims": (1,)}))
-    yield run_of(term("binary_cross_entropy", 0, prediction={"min": 0.1, "max": 0.9}, target={"min": 0.0}))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("nll_loss", 0))
-    said = "all elements of input should be between 0 and 1"
-    yield run_of(term("binary_cross_entropy", 0, target={"min": 0.0}, error=said), loss_error=said)
-
-
-RULE = Rule("missing-softmax", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("missing-softmax", Symptom.LOSS, __doc__, check)

@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.severed_paths import Means, severed_paths
@@ -91,17 +90,4 @@ def _finding(site: Site, affected: tuple[str, ...], fault: str) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a hard mask beside the soft way
-    scores = run.op("aten::linear", "x", weights=["gate.weight"])
-    yield run.finish(run.op("aten::mul", scores, run.op("aten::gt", scores, dtype="bool")))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, dtype in (("aten::argmax", "int64"), ("aten::gt", "bool"), ("aten::item", "float32")):
-        run = TinyRun()
-        scores = run.op("aten::linear", "x", weights=["gate.weight"])
-        yield run.finish(run.op("aten::mul", run.op(op, scores, dtype=dtype), "x", weights=["scale"]))
-
-
-RULE = Rule("non-differentiable-op", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("non-differentiable-op", Symptom.NO_GRADIENT, __doc__, check)

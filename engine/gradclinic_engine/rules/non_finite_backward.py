@@ -30,9 +30,7 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, spoiled
 from gradclinic_engine.reading.precision import overflowed_backward
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -40,7 +38,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Culprit, Site
     from gradclinic_engine.reading.paths import Paths
 
 EPSILON_INSIDE = "Add an epsilon inside, where the slope is infinite: `(x + 1e-12).sqrt()`, not `x.sqrt() + 1e-12`."
@@ -79,24 +77,4 @@ def _finding(site: Site | None, culprit: Culprit | None, names: tuple[str, ...])
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::sqrt", layer))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op in ("aten::sqrt", "aten::pow", "aten::acos_"):
-        run = TinyRun()
-        run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-        run.amend(
-            layer,
-            gradient=statistics(nonfinite_count=1),
-            gradient_order=1,
-            gradient_culprit=Culprit((3, 0), float("inf")),
-        )
-        yield run.finish(run.op(op, layer, gradient_order=0))
-
-
-RULE = Rule("non-finite-backward", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
+RULE = Rule("non-finite-backward", Symptom.NON_FINITE, __doc__, check)

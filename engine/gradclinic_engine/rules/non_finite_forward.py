@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import forward_origin, spoiled
@@ -40,7 +39,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 SAFE_VERSIONS = {
@@ -95,18 +94,4 @@ def _finding(paths: Paths, location: Location, site: Site | None) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a causal mask
-    masked = run.op("aten::masked_fill", run.op("aten::linear", "x", weights=["fc.weight"]), nonfinite_order=0)
-    yield run.finish(run.op("aten::softmax", masked))
-
-
-def _sick() -> Iterator[Measurements]:
-    for value in (float("nan"), float("-inf")):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(0.0))
-        logarithm = run.op("aten::log", layer, nonfinite_order=1, culprit=Culprit((2, 1), value, (0.0,)))
-        yield run.finish(logarithm, loss=float("nan"))
-
-
-RULE = Rule("non-finite-forward", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
+RULE = Rule("non-finite-forward", Symptom.NON_FINITE, __doc__, check)

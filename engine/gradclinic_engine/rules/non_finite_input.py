@@ -25,15 +25,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
-from gradclinic_engine.measurements import Culprit, Tensor
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
+    from gradclinic_engine.measurements import Tensor
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -69,18 +67,4 @@ def _finding(paths: Paths, tensor: Tensor, name: str) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(), mask=statistics(nonfinite_count=8))  # an attention mask of -inf
-    scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::softmax", run.op("aten::add", scores, "mask")))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(nonfinite_count=1))
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
-    target = Tensor("target", (8,), "float32", statistics(nonfinite_count=1), Culprit((3,), float("inf")))
-    run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", weights=["fc.weight"]), loss=float("inf"), target=(target,))
-
-
-RULE = Rule("non-finite-input", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
+RULE = Rule("non-finite-input", Symptom.NON_FINITE, __doc__, check)

@@ -28,16 +28,13 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Norm
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.non_finite_origin import is_broken, spoiled
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -73,23 +70,4 @@ def check(paths: Paths) -> Iterator[Finding]:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-    run = TinyRun()  # a causal mask
-    mask = run.buffer("mask", statistics(0.0, nonfinite_count=28), culprit=Culprit((0, 1), -math.inf))
-    scores = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::add", scores, buffers=(mask,)))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    run.parameter("fc.weight", weight=statistics(nonfinite_count=3))
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]), loss=float("nan"))
-    run = TinyRun()
-    kept = run.buffer("norm.running_var", statistics(nonfinite_count=8), culprit=Culprit((0,), math.inf))
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::batch_norm", layer, module="norm", buffers=(kept,)))
-
-
-RULE = Rule("non-finite-parameter", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
+RULE = Rule("non-finite-parameter", Symptom.NON_FINITE, __doc__, check)

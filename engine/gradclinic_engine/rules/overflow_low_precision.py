@@ -29,7 +29,6 @@ import math
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import Culprit, GradientStatus
 from gradclinic_engine.reading.non_finite_origin import backward_origin, forward_origin, spoiled
@@ -39,7 +38,7 @@ from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -87,27 +86,4 @@ def _finding(site: Site, culprit: Culprit | None, names: tuple[str, ...], what: 
     )
 
 
-def _run(op: str, dtype: str, culprit: Culprit) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype=dtype)
-    value = run.op(op, layer, dtype=dtype, nonfinite_order=1, culprit=culprit)
-    return run.finish(value, loss=float("nan"))
-
-
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16"))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run("aten::mul", "float16", Culprit((2, 1), math.inf, (300.0, 300.0)))
-    yield _run("aten::exp", "float16", Culprit((2, 1), math.inf, (12.0,)))
-    run = TinyRun()
-    run.parameter("fc.weight", status=GradientStatus.NON_FINITE)
-    layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], dtype="float16")
-    bad = Culprit((3, 0), math.inf)
-    run.amend(layer, gradient=statistics(nonfinite_count=1), gradient_order=1, gradient_culprit=bad)
-    yield run.finish(run.op("aten::mul", layer, gradient_order=0, dtype="float16"))
-
-
-RULE = Rule("overflow-low-precision", Symptom.NON_FINITE, __doc__, check, _healthy, _sick)
+RULE = Rule("overflow-low-precision", Symptom.NON_FINITE, __doc__, check)

@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.never_used import is_write
 from gradclinic_engine.reading.twins import with_learning_twin
@@ -74,24 +73,4 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a part is overwritten, another part carries the gradient
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
-    written = run.op("aten::copy_", body, "x")
-    yield run.finish(run.op("aten::linear", written, module="head", weights=["head.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"], gradient=0.0)
-    yield run.finish(run.op("aten::linear", run.op("aten::zero_", body), module="head", weights=["head.weight"]))
-    run = TinyRun()
-    left = run.op("aten::linear", "x", module="left", weights=["left.weight"])
-    right = run.op("aten::linear", "x", module="right", weights=["right.weight"], gradient=0.0)
-    part = run.op(
-        "aten::slice", run.op("aten::cat", left, right, arguments=((left, right),)), is_view=True, shape=(8, 4)
-    )
-    yield run.finish(run.op("aten::tanh", part))
-
-
-RULE = Rule("overwritten-value", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("overwritten-value", Symptom.NO_GRADIENT, __doc__, check)

@@ -33,7 +33,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import number
 from gradclinic_engine.reading.depth_profile import (
     FEWEST_STEPS,
@@ -130,29 +129,4 @@ def _finding(measurements: Measurements, scale: Scale, lost: float) -> Finding:
     )
 
 
-def _stack(deviation: float, gain: float, *, op: str = "aten::relu", depth: int = 10) -> Measurements:
-    """Layers of width 64 with weights of this RMS; each multiplies values and gradients by ``gain``."""
-    run = TinyRun()
-    value: int | str = "x"
-    for layer in range(depth):
-        weight = f"{layer}.weight"
-        run.parameter(weight, shape=(64, 64), weight=statistics(deviation, mean=layer / 1e6))
-        seen = statistics(gain**layer)
-        back = gain ** (depth - layer)
-        value = run.op("aten::linear", value, module=str(layer), weights=[weight], activation=seen, gradient=back)
-        value = run.op(op, value, activation=seen, gradient=back)
-    return run.finish(run.op("aten::linear", value, module="head", weights=["head.weight"]))
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _stack(0.072, 0.5)  # torch's own initialisation
-    yield _stack(0.01, 1.0)  # small weights, but something makes up for it
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _stack(0.01, 0.06)
-    yield _stack(1.0, 5.7)
-    yield _stack(0.02, 0.16, op="aten::tanh", depth=14)
-
-
-RULE = Rule("poor-initialization", Symptom.VANISHING, __doc__, check, _healthy, _sick)
+RULE = Rule("poor-initialization", Symptom.VANISHING, __doc__, check)

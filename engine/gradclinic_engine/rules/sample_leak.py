@@ -30,15 +30,12 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
-from gradclinic_engine.measurements import SampleLeak
 from gradclinic_engine.records import Evidence, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.graph.op import Op
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -87,23 +84,4 @@ def _is_over_sequences(op: Op) -> bool:
     return op.kind in OVER_SEQUENCES or op.is_batched or (op.kind is Kind.RECURRENCE and not op.is_cell)
 
 
-def _run(op: str, leak: SampleLeak | None) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::relu", run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-    mixed = run.op(op, layer)
-    return run.finish(run.op("aten::linear", mixed, module="head", weights=["head.weight"]), leak=leak)
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _run("aten::reshape", None)
-    yield _run("aten::mean", SampleLeak(2, 0, (1, 2), 0.2, 2, is_sure=True))
-    yield _run("aten::matmul", SampleLeak(2, 0, (1, 2), 0.2, 2, is_sure=True))  # attention over a set
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _run("aten::reshape", SampleLeak(2, 0, (1, 2), 0.9, 3, is_sure=True))
-    yield _run("aten::lstm", SampleLeak(2, 0, (1, 2), 0.1, 3, is_sure=True))
-    yield _run("aten::flatten", SampleLeak(3, 0, (1, 2), 0.1, 3, is_sure=True, reshape=2))
-
-
-RULE = Rule("sample-leak", Symptom.MODE, __doc__, check, _healthy, _sick)
+RULE = Rule("sample-leak", Symptom.MODE, __doc__, check)

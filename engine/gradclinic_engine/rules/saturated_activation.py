@@ -33,9 +33,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.site_ops import acting_op
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number, share
-from gradclinic_engine.measurements import Gate
 from gradclinic_engine.reading.convergence import has_converged
 from gradclinic_engine.reading.paths import Paths, gradient_norm, is_all_zero
 from gradclinic_engine.reading.saturation import Saturation, saturation
@@ -44,7 +42,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
 
 ALL_BUT_GONE_SHARE = 0.99
 
@@ -92,25 +90,4 @@ def _finding(paths: Paths, site: Site, found: Saturation) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    for op, flat in (("aten::tanh", 0.1), ("aten::hardtanh", 0.35), ("aten::relu6", 0.5)):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-        yield run.finish(run.op(op, layer, flat_share=flat))
-    run = TinyRun()  # a forget gate that is held open for most units
-    layer = run.op("aten::lstm", "x", module="lstm", weights=["lstm.weight_ih_l0"], gates=(Gate("forget gate", 0.6),))
-    yield run.finish(layer)
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()
-    layer = run.op("aten::gru", "x", module="gru", weights=["gru.weight_ih_l0"])
-    run.amend(layer, gates=(Gate("reset gate", 0.1), Gate("update gate", 1.0), Gate("new state", 0.0)))
-    yield run.finish(layer)
-    for op, flat, input_rms in (("aten::sigmoid", 1.0, 300.0), ("aten::tanh_", 0.7, 8.0), ("aten::relu6", 0.95, 60.0)):
-        run = TinyRun()
-        layer = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(input_rms))
-        yield run.finish(run.op(op, layer, flat_share=flat))
-
-
-RULE = Rule("saturated-activation", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("saturated-activation", Symptom.ZERO_GRADIENT, __doc__, check)

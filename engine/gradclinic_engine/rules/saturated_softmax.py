@@ -28,11 +28,9 @@ smaller. At the output, feed logits to `cross_entropy`.
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.convergence import has_converged
@@ -42,7 +40,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 ALL_BUT_GONE = 1e-4
@@ -82,24 +80,4 @@ def _finding(paths: Paths, site: Site, found: OneHot) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()
-    logits = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    yield run.finish(run.op("aten::softmax", logits, constants={"dim": -1}, activation=statistics(0.2)))
-
-
-def _sick() -> Iterator[Measurements]:
-    one_hot = statistics(sqrt(1 / 8), min=0.0, max=1.0)
-    run = TinyRun()
-    logits = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(400.0))
-    yield run.finish(run.op("aten::softmax", logits, constants={"dim": -1}, activation=one_hot))
-    tied = statistics(sqrt(0.07), zero_count=56, min=0.0, max=1.0)  # one or two entries of each row of eight
-    run = TinyRun()
-    logits = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], activation=statistics(400.0))
-    yield run.finish(run.op("aten::softmax", logits, constants={"dim": -1}, activation=tied))
-    run = TinyRun()
-    query = run.op("aten::linear", "x", module="q", weights=["q.weight"])
-    yield run.finish(run.op("aten::scaled_dot_product_attention", query, query, "x", softness=0.002))
-
-
-RULE = Rule("saturated-softmax", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("saturated-softmax", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -27,16 +27,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
-from gradclinic_engine.measurements import Tensor
 from gradclinic_engine.reading.shadowed import Shadowed, shadowed
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -71,26 +68,4 @@ def _finding(group: list[Shadowed]) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a teacher that was copied from what learns
-    run.parameter("online.weight", weight=statistics(1.0))
-    run.parameter("teacher.weight", weight=statistics(1.0), trainable=False)
-    online = run.op("aten::linear", "x", module="online", weights=["online.weight"])
-    yield run.finish(run.op("aten::sub", online, run.op("aten::linear", "x", weights=["teacher.weight"])))
-
-
-def _sick() -> Iterator[Measurements]:
-    values = statistics(0.5)
-    run = TinyRun()
-    run.parameter("weight", weight=values)
-    copied = run.op("aten::linear", "x", buffers=("kernel",))
-    head = run.op("aten::linear", copied, module="head", weights=["head.weight"])
-    yield run.finish(head, buffers=(Tensor("kernel", (8, 8), "float32", values),))
-    run = TinyRun()
-    run.parameter("weight", weight=values)
-    constant = run.op("prim::Constant", activation=values)
-    head = run.op("aten::linear", run.op("aten::matmul", "x", constant), module="head", weights=["head.weight"])
-    yield run.finish(head)
-
-
-RULE = Rule("shadowed-parameter", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("shadowed-parameter", Symptom.NO_GRADIENT, __doc__, check)

@@ -32,8 +32,6 @@ from gradclinic_engine.graph.op import Dimensions, Formula, Kind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.loss_reading import relevant, shape_of
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.graph.op import Op
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 ARRANGING = frozenset({Kind.RESHAPING, Kind.PERMUTATION, Kind.EXPANSION, Kind.UNIT_DIMENSION})
@@ -129,21 +127,4 @@ def _finding(location: Location, one: tuple[int, ...], other: tuple[int, ...], t
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("mse_loss", 0))
-    yield run_of(term("mse_loss", 0, target={"shape": ()}))
-    run = TinyRun()
-    score = run.op("aten::linear", "x", weights=["fc.weight"], shape=(8,))
-    column = run.op("aten::unsqueeze", score, shape=(8, 1), arguments=((score,),))
-    yield run.finish(run.op("aten::sub", column, score, arguments=((column,), (score,))))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("mse_loss", 0, prediction={"shape": (32, 1)}, target={"shape": (32,)}))
-    run = TinyRun()
-    column = run.op("aten::linear", "x", weights=["fc.weight"], shape=(32, 1))
-    target = run.op("aten::select", "y", shape=(32,))
-    yield run.finish(run.op("aten::sub", column, target, shape=(32, 32), arguments=((column,), (target,))))
-
-
-RULE = Rule("shape-broadcast", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("shape-broadcast", Symptom.LOSS, __doc__, check)

@@ -32,8 +32,6 @@ from gradclinic_engine.graph.loss_ops import OF_LOG_PROBABILITIES, OF_LOGITS, cl
 from gradclinic_engine.graph.op import Formula, Kind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
-from gradclinic_engine.judging.tiny_terms import term
 from gradclinic_engine.reading.batch_dimension import batch_dimensions, batch_size
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.squashing import argument
@@ -123,25 +121,4 @@ def _finding(site: Site, over: int, what: str) -> Finding:
     )
 
 
-def _tiny(dim: int, shape: tuple[int, ...]) -> Measurements:
-    run = TinyRun(x=statistics())
-    layer = run.op("aten::linear", "x", weights=["fc.weight"], shape=shape, arguments=(("input:x",),))
-    soft = run.op("aten::softmax", layer, shape=shape, constants={"dim": dim}, arguments=((layer,),))
-    return run.finish(run.op("aten::matmul", soft, shape=(8, 3)))
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _tiny(1, (8, 4))
-    yield _tiny(0, (8, 8))  # every sample against every other
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _tiny(0, (8, 4))
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", weights=["fc.weight"], shape=(32, 4))
-    soft = run.op("aten::log_softmax", layer, shape=(32, 4), constants={"dim": 0})
-    called = term("nll_loss", soft, prediction={"max": -0.1, "log_probability_dims": (0,)})
-    yield run.finish(soft, terms=(called,), loss_name="nll_loss")
-
-
-RULE = Rule("softmax-dimension", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("softmax-dimension", Symptom.LOSS, __doc__, check)

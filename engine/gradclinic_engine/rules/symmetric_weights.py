@@ -28,7 +28,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import share
 from gradclinic_engine.reading.unit_copies import copies
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -36,7 +35,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.measurements import Parameter, Site
     from gradclinic_engine.reading.paths import Paths
 
 MANY = 0.5
@@ -69,24 +68,4 @@ def _finding(parameter: Parameter, site: Site, alike: float) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a head of zeros: absent classes get equal gradients, and the loss tells classes apart
-    run.parameter("head.weight", weight=statistics(0.0), twin_rows=0.9)
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
-    yield run.finish(run.op("aten::linear", body, module="head", weights=["head.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun()  # every parameter is one constant: nothing but rounding gets past the head
-    run.parameter("head.weight", weight=statistics(0.1, min=0.1, max=0.1), twin_columns=1.0)
-    run.parameter("body.weight", weight=statistics(0.1, min=0.1, max=0.1), gradient=1e-9)
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
-    yield run.finish(run.op("aten::linear", run.op("aten::tanh", body), module="head", weights=["head.weight"]))
-    for op, rows, columns in (("aten::linear", 1.0, 0.0), ("aten::matmul", 0.0, 1.0), ("aten::conv2d", 0.75, 0.0)):
-        run = TinyRun()
-        run.parameter("body.weight", twin_rows=rows, twin_columns=columns)
-        body = run.op(op, "x", module="body", weights=["body.weight"])
-        yield run.finish(run.op("aten::linear", run.op("aten::tanh", body), module="head", weights=["head.weight"]))
-
-
-RULE = Rule("symmetric-weights", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("symmetric-weights", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -29,14 +29,13 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, class_dimension
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements
+    from gradclinic_engine.measurements import LossTerm
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -90,17 +89,4 @@ def _remedies(called: LossTerm | None) -> tuple[str, ...]:
     return (f"Bring the target to {list(_expected(called))}, for example with `target.squeeze(1)`.",)
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0))
-
-
-def _sick() -> Iterator[Measurements]:
-    said = "expected target dtype to be Long or Byte, but got Float"
-    yield run_of(term("cross_entropy", 0, target={"dtype": "float32"}, error=said), loss_error=said)
-    said = "Target size (torch.Size([32])) must be the same as input size (torch.Size([32, 4]))"
-    name = "binary_cross_entropy_with_logits"
-    spread = {"shape": (32,), "min": 0.0, "max": 1.0}
-    yield run_of(term(name, 0, target=spread, error=said), loss_error=said)
-
-
-RULE = Rule("target-mismatch", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("target-mismatch", Symptom.LOSS, __doc__, check)

@@ -30,9 +30,7 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.loss_ops import OF_CLASSES, OF_SHARES, OF_SIGNS, class_dimension
 from gradclinic_engine.judging.loss_places import place_of_target
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_terms import run_of, term
 from gradclinic_engine.judging.wording import number
-from gradclinic_engine.measurements import Culprit
 from gradclinic_engine.reading.loss_reading import relevant
 from gradclinic_engine.reading.raised_errors import Raised, failed_term, recognise
 from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
@@ -40,7 +38,7 @@ from gradclinic_engine.records import Evidence, Finding, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import LossTerm, Measurements, Target
+    from gradclinic_engine.measurements import LossTerm, Target
     from gradclinic_engine.reading.paths import Paths
 
 ROUNDING = 1e-3
@@ -108,14 +106,4 @@ def _finding(paths: Paths, called: LossTerm, target: Target, text: str, seen: Ev
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0))
-    yield run_of(term("binary_cross_entropy_with_logits", 0, target={"min": 0.0, "max": 1.0}))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_of(term("cross_entropy", 0, target={"max": 4.0, "highest": Culprit((7,), 4.0)}), loss_error="out")
-    yield run_of(term("binary_cross_entropy_with_logits", 0, target={"lowest": Culprit((0, 0), -1.0)}))
-
-
-RULE = Rule("target-out-of-range", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("target-out-of-range", Symptom.LOSS, __doc__, check)

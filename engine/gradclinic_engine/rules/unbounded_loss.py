@@ -31,7 +31,6 @@ from gradclinic_engine.graph.op import Growth
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.loss_places import place
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.reading.loss_reading import output_of, relevant
 from gradclinic_engine.reading.loss_signs import parts
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -39,7 +38,6 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.loss_signs import Part
     from gradclinic_engine.reading.paths import Paths
 
@@ -92,24 +90,4 @@ def _finding(paths: Paths, location: Location, why: str, severity: Severity, sit
     )
 
 
-def _tiny(*, sign: str, op: str) -> Measurements:
-    run = TinyRun()
-    layer = run.op("aten::linear", "x", weights=["fc.weight"])
-    error = run.op(op, layer, arguments=((layer,),))
-    value = run.op("aten::mean", error, arguments=((error,),), shape=())
-    if sign == "-":
-        value = run.op("aten::neg", value, arguments=((value,),), shape=())
-    return run.finish(value, loss_kind="model", loss_name="")
-
-
-def _healthy() -> Iterator[Measurements]:
-    yield _tiny(sign="+", op="aten::square")
-    yield _tiny(sign="-", op="aten::log_softmax")
-
-
-def _sick() -> Iterator[Measurements]:
-    yield _tiny(sign="-", op="aten::square")
-    yield _tiny(sign="+", op="aten::log_softmax")
-
-
-RULE = Rule("unbounded-loss", Symptom.LOSS, __doc__, check, _healthy, _sick)
+RULE = Rule("unbounded-loss", Symptom.LOSS, __doc__, check)

@@ -31,8 +31,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Formula, Norm
 from gradclinic_engine.graph.site_ops import acting_op, op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_inputs import run_with
-from gradclinic_engine.judging.tiny_run import statistics
 from gradclinic_engine.judging.wording import listed, number
 from gradclinic_engine.reading.input_reading import next_steps, raw_readers
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -40,7 +38,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site, Tensor
+    from gradclinic_engine.measurements import Site, Tensor
     from gradclinic_engine.reading.paths import Paths
 
 LARGE_RMS, LARGE_OUTPUT_RMS = 20.0, 10.0
@@ -119,15 +117,4 @@ def _finding(paths: Paths, tensor: Tensor, layer: Site, what: str, seen: Evidenc
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield run_with(x={}, seen=statistics(2.5))
-    yield run_with(x={"offset": 2.0}, seen=statistics(0.6))
-
-
-def _sick() -> Iterator[Measurements]:
-    yield run_with(x={}, seen=statistics(147.0), layer={"activation": statistics(85.0)})
-    yield run_with(x={"offset": 100.0}, seen=statistics(5.0))
-    yield run_with(x={}, seen=statistics(1e-5))
-
-
-RULE = Rule("unscaled-input", Symptom.DATA, __doc__, check, _healthy, _sick)
+RULE = Rule("unscaled-input", Symptom.DATA, __doc__, check)

@@ -33,7 +33,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.module_tree import whole_modules
 from gradclinic_engine.reading.severed_paths import is_disconnected, without_way
@@ -112,23 +111,4 @@ def _severity(
     return Severity.WARNING if idle >= LARGE_SHARE * trainable else Severity.INFO
 
 
-def _healthy() -> Iterator[Measurements]:
-    for case in ("eval", "expert"):
-        run = TinyRun()
-        run.parameter("pooler.weight" if case == "eval" else "experts.1.weight")
-        run.evaluation_mode("pooler")
-        if case == "expert":
-            run.op("aten::linear", "x", module="experts.1", weights=["experts.1.weight"], calls=0)
-        yield run.finish(run.op("aten::linear", "x", module="experts.0", weights=["experts.0.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    for read in (False, True):
-        run = TinyRun()
-        run.parameter("extra.weight")
-        if read:
-            run.op("aten::linear", "x", module="extra", weights=["extra.weight"])
-        yield run.finish(run.op("aten::linear", "x", module="head", weights=["head.weight"]))
-
-
-RULE = Rule("unused-parameter", Symptom.NO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("unused-parameter", Symptom.NO_GRADIENT, __doc__, check)

@@ -31,7 +31,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.trend_findings import over_depth, over_time
 from gradclinic_engine.reading.depth_trend import fading
 from gradclinic_engine.reading.time_profile import Recurrence, recurrences
@@ -40,7 +39,6 @@ from gradclinic_engine.records import Evidence, Severity, Symptom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements
     from gradclinic_engine.reading.paths import Paths
     from gradclinic_engine.records import Finding
 
@@ -75,18 +73,4 @@ def _severity_in_time(loop: Recurrence) -> Severity:
     return Severity.INFO if loop.gated else Severity.WARNING
 
 
-def _healthy() -> Iterator[Measurements]:
-    yield TinyRun.stack("aten::relu", depth=8, gain=0.4)  # default initialisation
-    yield TinyRun.stack("aten::gelu", depth=40, gain=0.9)
-
-
-def _sick() -> Iterator[Measurements]:
-    yield TinyRun.stack("aten::sigmoid", depth=30, gain=0.15)
-    yield TinyRun.stack("aten::tanh", depth=16, gain=0.3)
-    run = TinyRun()
-    step = run.op("aten::linear", "x", module="cell", weights=["cell.weight"], calls=50)
-    run.amend(step, gradient_rms_by_call=tuple(0.5**age for age in range(49, -1, -1)))
-    yield run.finish(run.op("aten::linear", step, module="head", weights=["head.weight"]))
-
-
-RULE = Rule("vanishing-gradient", Symptom.VANISHING, __doc__, check, _healthy, _sick)
+RULE = Rule("vanishing-gradient", Symptom.VANISHING, __doc__, check)

@@ -27,7 +27,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
@@ -35,7 +34,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Site
+    from gradclinic_engine.measurements import Site
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -63,18 +62,4 @@ def _finding(site: Site, names: tuple[str, ...]) -> Finding:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # straight-through: x + (round(x) - x).detach()
-    value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"])
-    rounded = run.op("aten::detach", run.op("aten::round", value, gradient=0.0))
-    yield run.finish(run.op("aten::add", value, rounded))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op in ("aten::round", "aten::floor_", "aten::sign", "aten::bernoulli", "aten::normal"):
-        run = TinyRun()
-        value = run.op("aten::linear", "x", module="fc", weights=["fc.weight"], gradient=0.0)
-        yield run.finish(run.op(op, value))
-
-
-RULE = Rule("zero-derivative-op", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("zero-derivative-op", Symptom.ZERO_GRADIENT, __doc__, check)

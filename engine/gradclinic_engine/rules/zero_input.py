@@ -31,7 +31,6 @@ from gradclinic_engine.graph.op import Formula
 from gradclinic_engine.graph.op import Kind as OpKind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
 from gradclinic_engine.reading.zero_origins import Kind
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradclinic_engine.graph.op import Op
-    from gradclinic_engine.measurements import Measurements, Parameter, Site
+    from gradclinic_engine.measurements import Parameter, Site
     from gradclinic_engine.reading.paths import Paths
 
 # One gate each: plain, none, GRU, LSTM.
@@ -127,23 +126,4 @@ def _is_added(paths: Paths, site: Site) -> bool:
     return False
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(), h=statistics(0.0))
-    run.parameter("cell.weight_hh", gradient=0.0, shape=(32, 8))
-    state = run.op("aten::linear", "h", module="cell", weights=["cell.weight_hh"])
-    fresh = run.op("aten::linear", "x", module="cell", weights=["cell.weight_ih"])
-    yield run.finish(run.op("aten::add", fresh, state))
-
-
-def _sick() -> Iterator[Measurements]:
-    run = TinyRun(x=statistics(0.0))
-    run.parameter("fc.weight", gradient=0.0)
-    yield run.finish(run.op("aten::linear", "x", module="fc", weights=["fc.weight"]))
-    run = TinyRun()
-    run.parameter("audio.weight", gradient=0.0, shape=(8, 20))
-    made = run.op("aten::zeros", activation=statistics(0.0))
-    audio = run.op("aten::linear", made, module="audio", weights=["audio.weight"])
-    yield run.finish(run.op("aten::add", audio, run.op("aten::linear", "x", weights=["image.weight"])))
-
-
-RULE = Rule("zero-input", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("zero-input", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING
 from gradclinic_engine.graph.op import Kind as OpKind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.twins import with_learning_twin
@@ -102,23 +101,4 @@ def _is_fixed(cause: Cause) -> bool:
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a mask that is partly zero
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"])
-    mask = run.op("aten::to", "x", activation=statistics(zero_count=32))
-    yield run.finish(run.op("aten::mul", body, mask))
-
-
-def _sick() -> Iterator[Measurements]:
-    for op, constants in (("aten::mul", {"other": 0.0}), ("aten::dropout", {"p": 1.0, "train": True})):
-        run = TinyRun()
-        run.parameter("head.weight", gradient=0.0)
-        body = run.op("aten::linear", "x", module="body", weights=["body.weight"], gradient=0.0)
-        gone = run.op(op, body, constants=constants, activation=statistics(0.0))
-        skip = run.op("aten::linear", "x", module="skip", weights=["skip.weight"])
-        yield run.finish(
-            run.op("aten::add", skip, run.op("aten::linear", gone, module="head", weights=["head.weight"]))
-        )
-
-
-RULE = Rule("zero-multiplier", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("zero-multiplier", Symptom.ZERO_GRADIENT, __doc__, check)

@@ -28,7 +28,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.judging.wording import listed
 from gradclinic_engine.measurements import GradientStatus
 from gradclinic_engine.reading.zero_causes import Cause, Why, zero_causes
@@ -37,7 +36,7 @@ from gradclinic_engine.records import Evidence, Finding, Location, Severity, Sym
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradclinic_engine.measurements import Measurements, Parameter
+    from gradclinic_engine.measurements import Parameter
     from gradclinic_engine.reading.paths import Paths
 
 
@@ -96,21 +95,4 @@ def _finding(zeros: list[Parameter], affected: list[str], cause: Cause, severity
     )
 
 
-def _healthy() -> Iterator[Measurements]:
-    run = TinyRun()  # a head of zeros: what is before it waits for one step
-    run.parameter("head.weight", weight=statistics(0.0))
-    body = run.op("aten::linear", "x", module="body", weights=["body.weight"], gradient=0.0)
-    yield run.finish(run.op("aten::linear", body, module="head", weights=["head.weight"]))
-
-
-def _sick() -> Iterator[Measurements]:
-    for frozen in (False, True):
-        run = TinyRun()
-        run.parameter("up.weight", weight=statistics(0.0), trainable=not frozen, gradient=0.0)
-        zero = {} if frozen else {"activation": statistics(0.0)}
-        run.parameter("down.weight", weight=statistics(float(frozen)), gradient=0.0)
-        down = run.op("aten::linear", "x", module="down", weights=["down.weight"], gradient=0.0, **zero)
-        yield run.finish(run.op("aten::linear", down, module="up", weights=["up.weight"]))
-
-
-RULE = Rule("zero-weights", Symptom.ZERO_GRADIENT, __doc__, check, _healthy, _sick)
+RULE = Rule("zero-weights", Symptom.ZERO_GRADIENT, __doc__, check)

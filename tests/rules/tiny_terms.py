@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gradclinic_engine.judging.tiny_run import TinyRun
 from gradclinic_engine.measurements import LossTerm, Measurements, Prediction, Target
+from rules.tiny_run import TinyRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gradclinic_engine.judging.tiny_run import TinyRun, statistics
 from gradclinic_engine.measurements import Measurements, Statistics, Tensor, Variation
+from rules.tiny_run import TinyRun, statistics
 
 SAMPLES, FEATURES = 32, 12
 
