@@ -16,29 +16,24 @@ from rules.tiny_run import TinyRun
 ENGINE = Path(__file__).parents[2] / "engine" / "gradclinic_engine"
 # The table itself, and what TorchScript's own graphs are made of.
 MAY_NAME_OPERATORS = ("graph", "torchscript")
-# The small runs by which a rule is tested are programs: they are made of operators.
-CASES = re.compile(r"_(healthy|sick|run|tiny|stack)\w*")
 NAME = re.compile(r"(aten|prim)::")
 
 
 def names_in(path: Path) -> list[str]:
-    """Literal names of operators in a file, less those in texts and in the cases of a rule."""
+    """Literal names of operators in a file, less those in docstrings."""
     found = []
     waiting: list[ast.AST] = [ast.parse(path.read_text())]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef) and CASES.fullmatch(node.name):
-            continue
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.match(node.value):
             found.append(node.value)
-        waiting.extend([] if is_text else ast.iter_child_nodes(node))
+        waiting.extend([] if is_docstring else ast.iter_child_nodes(node))
     return found
 
 
 def test_operators_are_named_in_the_table_alone() -> None:
     files = [path for path in ENGINE.rglob("*.py") if path.relative_to(ENGINE).parts[0] not in MAY_NAME_OPERATORS]
-    files = [path for path in files if not path.name.startswith("tiny_")]
     assert len(files) > 100
     assert {} == {str(path.relative_to(ENGINE)): names for path in files if (names := names_in(path))}
 
