@@ -13,6 +13,7 @@ CODE := client store service worker engine tests tools
 PYTEST := $(PY) -m pytest
 TORCH_TESTS := tests/unit/test_engine* tests/unit/test_rules* tests/unit/test_worker* \
 	tests/integration/test_engine* tests/integration/test_rules* tests/e2e/test_worker*
+EXTRAS := .[all,demo,plot,s3]
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -31,8 +32,8 @@ demo: $(READY) ## Diagnose two healthy and three broken models on a private stac
 test: $(READY) ## Run the unit, integration and end-to-end tests (ARGS='-k cancel -x' narrows them)
 	$(PYTEST) --numprocesses auto --dist loadfile $(ARGS)
 
-test-torch: ## Run the tests of engine and worker on another torch (VERSION=2.4.1) in build/torch-VERSION; WITH='transformers<5' adds requirements
-	@test -n "$(VERSION)" || { echo "Name the version: make test-torch VERSION=2.4.1"; exit 2; }
+test-torch: ## Run the tests of engine and worker on another torch (VERSION=2.5.1) in build/torch-VERSION; WITH='transformers<5' adds requirements
+	@test -n "$(VERSION)" || { echo "Name the version: make test-torch VERSION=2.5.1"; exit 2; }
 	@$(MAKE) --no-print-directory build/torch-$(VERSION)/.ready
 	build/torch-$(VERSION)/bin/python -m pytest --numprocesses auto --dist loadfile $(TORCH_TESTS) $(ARGS)
 
@@ -45,6 +46,7 @@ lint: $(READY) proto-check ## Check style, types, imports, the contract and what
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(CODE)
 	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/vulture
 	$(PY) tools/generate_finding_pages.py --check
 	$(PY) tools/generate_client.py --check
 	$(PY) tools/generate_settings.py --check
@@ -105,7 +107,7 @@ clean: ## Remove what was built, but not .venv
 $(READY): pyproject.toml constraints.txt | $(PY)
 	@echo "Installing gradclinic with its test and lint tools into $(VENV) (a few minutes the first time)"
 	@$(PY) -m pip install -qq --upgrade 'pip>=25.1'
-	@$(PY) -m pip install -qq -c constraints.txt --editable '.[all,demo,plot,s3]' --group lint --group test
+	@$(PY) -m pip install -qq -c constraints.txt --editable '$(EXTRAS)' --group lint --group test
 	@touch $@
 
 # The versions of torch and of what depends on its version are those that the caller names.
@@ -114,7 +116,7 @@ build/torch-%/.ready: pyproject.toml constraints.txt
 	@sh tools/make_venv.sh $(@D)
 	@$(@D)/bin/python -m pip install -qq --upgrade 'pip>=25.1'
 	@grep -vE '^(torch|transformers|tokenizers)==' constraints.txt >$(@D)/constraints.txt
-	@$(@D)/bin/python -m pip install -qq -c $(@D)/constraints.txt --editable '.[all,demo,plot]' --group test 'torch==$*' $(if $(WITH),'$(WITH)')
+	@$(@D)/bin/python -m pip install -qq -c $(@D)/constraints.txt --editable '$(EXTRAS)' --group test 'torch==$*' $(if $(WITH),'$(WITH)')
 	@touch $@
 
 $(SYSTEM_READY): $(READY)

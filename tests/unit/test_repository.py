@@ -97,3 +97,10 @@ def test_make_help_lists_every_target_that_a_person_calls() -> None:
     makefile = (ROOT / "Makefile").read_text()
     described = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
     assert {"help", "demo", "test", "test-system", "lint", "format", "bench", "proto", "clean"} <= described
+
+
+def test_every_name_that_vulture_ignores_stands_in_the_code() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        ignored = tomllib.load(file)["tool"]["vulture"]["ignore_names"]
+    words = {word for path in python_files(*ROOMS, "tools") for word in re.findall(r"\w+", path.read_text())}
+    assert [] == [name for name in ignored if name not in words]
