@@ -13,7 +13,9 @@ import torch
 from gradclinic_engine import rules, tensors
 from gradclinic_engine.observe import criterion, further_runs, observe, randomness
 from gradclinic_engine.observe.observe_run import Subject
-from gradclinic_engine.reading import coverage
+from gradclinic_engine.reading import coverage, raised_errors
+from gradclinic_engine.reading.conditioning import steep_ops
+from gradclinic_engine.reading.paths import Paths
 from gradclinic_engine.records import Environment, Verdict
 from gradclinic_engine.request import Depth, Stage
 from gradclinic_engine.result import result_of
@@ -107,7 +109,7 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
     loss = criterion.build(request, device=device, load=load)
     entered(Stage.PREPARE, 0.1)
     subject = Subject(model.prepare(arguments), tuple(arguments.values()), inputs, loss, request.seed)
-    found = observe.observe(subject, entered=entered)
+    found = observed(subject, entered=entered)
     found = replace(
         found,
         notes=(*found.notes, *randomness.note(found, request.seed)),
@@ -118,6 +120,20 @@ def measure(request: Request, *, device: torch.device, entered: Entered) -> Meas
         inputs=lambda: tensors.read_tensors(request.inputs, device=device, field="inputs"),
     )
     return further_runs.extend(found, subject, sources, request.depth)
+
+
+def observed(subject: Subject, *, entered: Entered = lambda _stage, _progress: None) -> Measurements:
+    """What one run shows, and where some op made the gradient enormous, of which element.
+
+    Raises:
+        AnalysisError: FORWARD_ERROR when the model raises, LOSS_ERROR when the loss does, and what they raise is
+            no diagnosis by itself; OUT_OF_MEMORY.
+    """
+    seen = observe.observe(subject, entered=entered)
+    found = seen.measurements
+    if seen.raised is not None and raised_errors.recognise(found.with_loss or found) is None:
+        raise seen.raised
+    return seen.with_peaks([steep.operand.index for steep in steep_ops(Paths(found))])
 
 
 def _not_tried(request: Request, result: DiagnosisResult) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
 
@@ -339,3 +341,12 @@ class Measurements:
     distinct_samples: int = 0  # different ones among them
     unobserved: tuple[tuple[str, str], ...] = ()  # what, why
     notes: tuple[str, ...] = ()
+
+
+def batch_size_of(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> int:
+    """How many samples the batch has, from the shapes of inputs and targets; 0 where that is not clear."""
+    sizes = Counter(shape[0] for shape in inputs if shape)
+    target = next((shape[0] for shape in targets if shape), 0)
+    if target and any(target in shape for shape in inputs):
+        return target
+    return sizes.most_common(1)[0][0] if sizes else 0

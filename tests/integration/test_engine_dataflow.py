@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gradclinic_engine import diagnose
 from gradclinic_engine.errors import AnalysisError, FailureReason
 from gradclinic_engine.measurements import GradientStatus
-from gradclinic_engine.observe import observe
 from gradclinic_engine.observe.criterion import Criterion, build
 from gradclinic_engine.observe.observe_run import Subject
 from gradclinic_engine.request import Request
@@ -31,7 +31,7 @@ def observed(model: nn.Module, path: Path, *arguments: object, output: str = "")
     prepared = program.prepare(loaded, named, archive_path=str(path / "model.pt"))
     inputs = {name: argument for name, argument in named.items() if isinstance(argument, torch.Tensor)}
     criterion = Criterion("functional", "mse_loss", output=output, _apply=lambda read, *_: read[0].square().mean())
-    return observe.observe(Subject(prepared, arguments, inputs, criterion, 0))
+    return diagnose.observed(Subject(prepared, arguments, inputs, criterion, 0))
 
 
 def only(found: Measurements, op: str) -> Site:
@@ -340,6 +340,6 @@ def test_a_very_large_graph_is_prepared_and_run(tmp_path: Path) -> None:
     criterion = build(
         Request("", ""), device=torch.device("cpu"), load=partial(archive.open_archive, device=torch.device("cpu"))
     )
-    found = observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
+    found = diagnose.observed(Subject(prepared, (x,), {"0": x}, criterion, 0))
     assert len(found.sites) == 10_001
     assert all(site.gradient is not None and site.reaches_loss for site in found.sites)

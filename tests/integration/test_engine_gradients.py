@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gradclinic_engine.observe import observe
+from gradclinic_engine import diagnose
 from gradclinic_engine.observe.criterion import Criterion
 from gradclinic_engine.observe.observe_run import Subject
 from gradclinic_engine.torchscript import probe, program
@@ -114,7 +114,7 @@ def observed(model: torch.jit.ScriptModule, x: torch.Tensor, path: Path) -> Meas
     loaded = torch.jit.load(path / "model.pt")
     prepared = program.prepare(loaded, {"0": x})
     criterion = Criterion("functional", "mse_loss", _apply=lambda read, *_: read[0].square().sum())
-    return observe.observe(Subject(prepared, (x,), {"0": x}, criterion, 0))
+    return diagnose.observed(Subject(prepared, (x,), {"0": x}, criterion, 0))
 
 
 def rms(gradient: torch.Tensor) -> float:
@@ -207,7 +207,7 @@ def test_an_observed_run_leaves_no_gradient_and_no_hook_behind(tmp_path: Path) -
     prepared = program.prepare(loaded, {"0": x})
     criterion = Criterion("functional", "mse_loss", _apply=lambda read, *_: read[0].square().sum())
     subject = Subject(prepared, (x,), {"0": x}, criterion, 0)
-    assert observe.observe(subject) == observe.observe(subject)
+    assert diagnose.observed(subject) == diagnose.observed(subject)
     for parameter in loaded.parameters():
         assert parameter.grad is None
         assert not parameter._post_accumulate_grad_hooks  # noqa: SLF001  # where torch keeps them

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -51,6 +53,22 @@ def test_rq_is_named_in_exactly_one_file() -> None:
     imports_rq = re.compile(r"^\s*(?:import|from) rq\b", re.MULTILINE)
     users = [relative(path) for path in python_files(*ROOMS) if imports_rq.search(path.read_text())]
     assert ["store/gradclinic_store/queue.py"] == users
+
+
+def test_only_the_torchscript_front_end_uses_torchs_jit() -> None:
+    uses_jit = re.compile(r"torch \. (?:jit|_C|Graph)\b|\bScriptModule\b")
+    users = {relative(path.parent) for path in python_files(*ROOMS) if uses_jit.search(_without_strings(path))}
+    assert {"engine/gradclinic_engine/torchscript"} == users
+
+
+def _without_strings(path: Path) -> str:
+    """The code of a file; what stands in strings, such as advice to the user, is left out."""
+    code = io.StringIO(path.read_text())
+    return " ".join(
+        each.string
+        for each in tokenize.generate_tokens(code.readline)
+        if each.type not in {tokenize.STRING, tokenize.COMMENT}
+    )
 
 
 def test_no_file_is_too_long_to_read() -> None:

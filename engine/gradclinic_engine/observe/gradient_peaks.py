@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic_engine.measurements import Culprit
-from gradclinic_engine.reading.conditioning import steep_ops
-from gradclinic_engine.reading.paths import Paths
 
 if TYPE_CHECKING:
     from gradclinic_engine.front_end import AttentionCall
@@ -61,11 +59,6 @@ class Peaks:
 
     def on_visit(self, site: int) -> None:
         """Nor that a site ran."""
-
-
-def wanted(measurements: Measurements) -> frozenset[int]:
-    """Sites whose gradient some op made enormous."""
-    return frozenset([steep.operand.index for steep in steep_ops(Paths(measurements))][:MAX_SITES])
 
 
 def with_peaks(measurements: Measurements, peaks: Peaks) -> Measurements:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
+from gradclinic_engine.measurements import batch_size_of
 from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.observe import (
     gradient_peaks,
@@ -23,12 +24,10 @@ from gradclinic_engine.observe import (
 from gradclinic_engine.observe.observe_recorder import Recorder
 from gradclinic_engine.observe.observe_run import Run
 from gradclinic_engine.observe.statistics import Gauge
-from gradclinic_engine.reading import raised_errors
-from gradclinic_engine.reading.batch_dimension import batch_size_of
 from gradclinic_engine.request import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradclinic_engine.front_end import Listener, Program
     from gradclinic_engine.measurements import Measurements, Variation
@@ -40,48 +39,64 @@ MAX_EXAMINED_SITES = 8
 MAX_RESTORED_BYTES = 256 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one run showed, and the way to look again.
+
+    Attributes:
+        measurements: Of the run.
+        raised: What forward or the loss raised; then there is no loss.
+    """
+
+    measurements: Measurements
+    raised: RaisedError | None
+    _subject: Subject
+    _before: list[tuple[torch.Tensor, torch.Tensor]] | None
+
+    def with_peaks(self, sites: Sequence[int]) -> Measurements:
+        """Runs once more where that is possible, to find where the gradients of (the first few) sites are largest."""
+        if not sites or self._before is None:
+            return self.measurements
+        _restore(self._before)
+        wanted = frozenset(sites[: gradient_peaks.MAX_SITES])
+        return gradient_peaks.with_peaks(self.measurements, _peaks(self._subject, wanted))
+
+
 def observe(
     subject: Subject,
     *,
     entered: Callable[[Stage, float], None] = lambda _stage, _progress: None,
-) -> Measurements:
-    """Runs a program forward, its loss, and backward, with probes on.
+) -> Observation:
+    """Runs a program forward, its loss, and backward, with a listener.
 
     A healthy program runs once. Where something non-finite was seen it runs a
     second time with the same seed to find the operands that did it.
 
     Raises:
-        AnalysisError: FORWARD_ERROR when the model raises, LOSS_ERROR when the loss does, and what they raise is
-            no diagnosis by itself; OUT_OF_MEMORY.
+        AnalysisError: OUT_OF_MEMORY, or LOSS_ERROR where the loss gives no scalar.
     """
     device = next((tensor.device for tensor in subject.inputs.values()), torch.device("cpu"))
     variation = input_variation.variations(subject.inputs)
     seen, distinct = _distinct_samples(subject, variation)
-    buffers = _snapshot(subject)
+    before = _snapshot(subject)
     run = _run(subject, entered, is_immediate=device.type != "cuda")
     observe_table.settle_gauges(run)
-    if buffers is not None and observe_table.is_sick(run):
+    if before is not None and observe_table.is_sick(run):
         if not run.recorder.is_immediate:
-            _restore(buffers)
+            _restore(before)
             run = _run(subject, entered, is_immediate=True)
         if examined := observe_table.first_to_fail(run, MAX_EXAMINED_SITES):
-            _restore(buffers)
+            _restore(before)
             run = _run(subject, entered, is_immediate=True, kept_operands=examined)
     found = observe_table.measurements(subject, run)
     channels = {i: each.channels for i, each in enumerate(run.recorder.tallies) if each.channels is not None}
     found = norm_fit.with_fits(found, channels, subject.program.parameters)
     inputs = tuple(replace(each, variation=variation.get(each.name)) for each in found.inputs)
     found = replace(found, inputs=inputs, seen_samples=seen, distinct_samples=distinct)
-    if run.raised is not None and raised_errors.recognise(found.with_loss or found) is None:
-        raise run.raised
-    if buffers is not None and (steep := gradient_peaks.wanted(found)):
-        _restore(buffers)
-        found = gradient_peaks.with_peaks(found, _peaks(subject, steep))
-    return found
+    return Observation(found, run.raised, subject, before)
 
 
 def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
-    """Runs once more, to find where the gradients of a few sites are largest."""
     peaks = gradient_peaks.Peaks(wanted)
     randomness.seed(subject.seed)
     try:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradclinic_engine.graph.op import Dimensions
 from gradclinic_engine.graph.site_ops import op_of
+from gradclinic_engine.measurements import batch_size_of
 from gradclinic_engine.reading.loss_reading import shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gradclinic_engine.measurements import Measurements, Site
     from gradclinic_engine.reading.paths import Paths
 
@@ -20,15 +18,6 @@ if TYPE_CHECKING:
 def batch_size(measurements: Measurements) -> int:
     """How many samples the batch has; 0 where that is not clear."""
     return batch_size_of([each.shape for each in measurements.inputs], [each.shape for each in measurements.target])
-
-
-def batch_size_of(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> int:
-    """The same from the shapes of what was sent."""
-    sizes = Counter(shape[0] for shape in inputs if shape)
-    target = next((shape[0] for shape in targets if shape), 0)
-    if target and any(target in shape for shape in inputs):
-        return target
-    return sizes.most_common(1)[0][0] if sizes else 0
 
 
 def batch_dimensions(paths: Paths) -> dict[int, int]:
