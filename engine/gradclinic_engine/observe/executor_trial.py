@@ -36,6 +36,8 @@ def differences(
     Returns:
         The differences, and why there was nothing to compare, or "".
     """
+    if not subject.program.facts.has_optimising_executor:
+        return (), ""
     if not measurements.loss.requires_grad or not math.isfinite(measurements.loss.value):
         return (), ""
     if measurements.loss.backward_error or executor_alike.cannot_differ(measurements, subject):
