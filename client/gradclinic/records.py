@@ -182,7 +182,7 @@ class Limits(Record):
 class Caller(Record):
     """Who you are to a server."""
 
-    tenant: str  # whose diagnoses and artifacts you see; `default` where nobody is asked
+    tenant: str  # whose diagnoses and artifacts you see; `default` without tokens
     role: str  # `read`, `submit` or `admin`
 
 

@@ -45,7 +45,7 @@ class RequestOptions(TypedDict, total=False):
     loss: Loss  # torch's functional name, "model", a module, its file or bytes; None: a random projection
     loss_options: Mapping[str, object] | None  # keyword arguments of the torch function
     optimizer: str | Mapping[str, object] | None  # name, or {"name": ..., and its keyword arguments}
-    output: str | int | None  # which output a named loss gets: index or dotted name
+    output: str | int | None  # which output the loss gets: index or dotted name
     run: str | None  # name of the training run
     step: int | None  # step within the run
     labels: Mapping[str, str] | None

@@ -7,7 +7,7 @@ umask 077
 hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
 # What gradclinic and its queue use: their own keys, and no command that administers the server or wipes it.
-# `client` lets RQ name its connections and list its workers; `info` tells the server's version.
+# `client` lets RQ name its connections and list its workers; `info` gives the server's version.
 rights='~gradclinic:* ~rq:* &* +@all -@admin -@dangerous +info +client|setname +client|list +client|id'
 
 # Who operates Redis by hand (docs/operations): reads and mends the same keys, rewrites and copies the files, follows as a

@@ -79,7 +79,7 @@ def _of_a_tenant(values: dict[str, Any], limit: str) -> int:
 
 
 def _check_callers(settings: ServiceSettings, start: StartSettings) -> None:
-    """Refuses a server that anybody or nobody could call."""
+    """Refuses a server that every machine, or no caller, could call."""
     file, listen = settings.token_file, settings.listen
     if file is None:
         if not (listen.is_loopback or start.allow_anonymous):
@@ -93,4 +93,4 @@ def _check_callers(settings: ServiceSettings, start: StartSettings) -> None:
     except BadCredentials as error:
         raise click.UsageError(f"--token-file {file}: {error}") from error
     if not known.by_id:
-        raise click.UsageError(f"--token-file {file}: the file contains no tokens, so nobody could call")
+        raise click.UsageError(f"--token-file {file}: the file contains no tokens; `gradclinic token new` adds one")

@@ -69,7 +69,7 @@ class ServiceSettings:
     )
     drain_grace_seconds: float = setting(SECONDS_OR_ZERO, 10.0, "How long calls in flight may then take.")
     token_file: Path | None = setting(
-        FILE, None, "File that says who may call, see `gradclinic token`; without it, anybody may."
+        FILE, None, "File that says who may call, see `gradclinic token`; without it, every caller may."
     )
     security: TransportSecurity | None = None  # None: plain text
 

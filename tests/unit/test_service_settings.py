@@ -118,7 +118,8 @@ def test_the_token_file_and_certificates_are_read(started: list[ServiceSettings]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("\n# nobody\n", "nobody could call"), ("sesame\n", "line 1: expected `ID TENANT ROLE")]
+    ("content", "said"),
+    [("\n# no token\n", "the file contains no tokens"), ("sesame\n", "line 1: expected `ID TENANT ROLE")],
 )
 def test_a_token_file_that_lets_nobody_in_is_refused(content: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "tokens"

@@ -57,7 +57,7 @@ def test_the_models_fault_is_a_failure(
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_what_somebody_else_did_may_be_tried_again(signum: signal.Signals) -> None:
-    assert explain(-signum) == exits.Lost(f"somebody ended the executor with {signum.name}")
+    assert explain(-signum) == exits.Lost(f"another process ended the executor with {signum.name}")
 
 
 def test_who_ignores_the_end_of_its_cpu_time_is_out_of_time() -> None:

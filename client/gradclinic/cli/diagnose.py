@@ -55,7 +55,7 @@ def as_labels(context: click.Context, parameter: click.Parameter, values: tuple[
 @click.option(
     "--loss-option", "loss_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the loss."
 )
-@click.option("--optimizer", metavar="NAME", help="torch.optim name in lower case.")
+@click.option("--optimizer", metavar="NAME", help="torch.optim name.")
 @click.option(
     "--optimizer-option",
     "optimizer_options",
@@ -64,7 +64,7 @@ def as_labels(context: click.Context, parameter: click.Parameter, values: tuple[
     metavar="KEY=VALUE",
     help="For example lr=1e-3.",
 )
-@click.option("--output", metavar="NAME|INDEX", help="Which output a named loss gets.")
+@click.option("--output", metavar="NAME|INDEX", help="Which output the loss gets.")
 @click.option("--run", metavar="NAME", help="Training run this belongs to.")
 @click.option("--step", type=int, help="Training step within the run.")
 @click.option("--label", "labels", multiple=True, callback=as_labels, metavar="KEY=VALUE", help="Label for filtering.")

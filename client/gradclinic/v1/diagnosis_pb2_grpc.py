@@ -7,7 +7,7 @@ from gradclinic.v1 import diagnosis_pb2 as gradclinic_dot_v1_dot_diagnosis__pb2
 
 
 class DiagnosisServiceStub(object):
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results.
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results.
     """
 
     def __init__(self, channel):
@@ -49,7 +49,7 @@ class DiagnosisServiceStub(object):
 
 
 class DiagnosisServiceServicer(object):
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results.
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results.
     """
 
     def CreateDiagnosis(self, request, context):
@@ -142,7 +142,7 @@ def add_DiagnosisServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DiagnosisService(object):
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results.
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results.
     """
 
     @staticmethod

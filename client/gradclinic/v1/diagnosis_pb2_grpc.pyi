@@ -19,7 +19,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class DiagnosisServiceStub:
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results."""
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     CreateDiagnosis: grpc.UnaryUnaryMultiCallable[
@@ -70,7 +70,7 @@ class DiagnosisServiceStub:
     """
 
 class DiagnosisServiceAsyncStub:
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results."""
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results."""
 
     CreateDiagnosis: grpc.aio.UnaryUnaryMultiCallable[
         gradclinic.v1.diagnosis_pb2.CreateDiagnosisRequest,
@@ -120,7 +120,7 @@ class DiagnosisServiceAsyncStub:
     """
 
 class DiagnosisServiceServicer(metaclass=abc.ABCMeta):
-    """Diagnoses models: accepts jobs, tells how they go, keeps their results."""
+    """Diagnoses models: accepts jobs, reports their progress, keeps their results."""
 
     @abc.abstractmethod
     def CreateDiagnosis(

@@ -101,7 +101,7 @@ class Caller(google.protobuf.message.Message):
     TENANT_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
     tenant: builtins.str
-    """Whose diagnoses and artifacts it sees; `default` where nobody is asked."""
+    """Whose diagnoses and artifacts it sees; `default` without tokens."""
     role: builtins.str
     """What it may do: `read`, `submit` or `admin`."""
     def __init__(

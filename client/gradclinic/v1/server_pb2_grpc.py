@@ -6,7 +6,7 @@ from gradclinic.v1 import server_pb2 as gradclinic_dot_v1_dot_server__pb2
 
 
 class ServerServiceStub(object):
-    """Tells what this server is and can do, so that clients fail early and clearly.
+    """Says what this server is and can do, so that clients fail early and clearly.
     """
 
     def __init__(self, channel):
@@ -23,7 +23,7 @@ class ServerServiceStub(object):
 
 
 class ServerServiceServicer(object):
-    """Tells what this server is and can do, so that clients fail early and clearly.
+    """Says what this server is and can do, so that clients fail early and clearly.
     """
 
     def GetServerInfo(self, request, context):
@@ -49,7 +49,7 @@ def add_ServerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ServerService(object):
-    """Tells what this server is and can do, so that clients fail early and clearly.
+    """Says what this server is and can do, so that clients fail early and clearly.
     """
 
     @staticmethod

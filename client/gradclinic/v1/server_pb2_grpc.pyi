@@ -18,7 +18,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class ServerServiceStub:
-    """Tells what this server is and can do, so that clients fail early and clearly."""
+    """Says what this server is and can do, so that clients fail early and clearly."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     GetServerInfo: grpc.UnaryUnaryMultiCallable[
@@ -28,7 +28,7 @@ class ServerServiceStub:
     """Versions, limits, live workers and what is accepted."""
 
 class ServerServiceAsyncStub:
-    """Tells what this server is and can do, so that clients fail early and clearly."""
+    """Says what this server is and can do, so that clients fail early and clearly."""
 
     GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
         gradclinic.v1.server_pb2.GetServerInfoRequest,
@@ -37,7 +37,7 @@ class ServerServiceAsyncStub:
     """Versions, limits, live workers and what is accepted."""
 
 class ServerServiceServicer(metaclass=abc.ABCMeta):
-    """Tells what this server is and can do, so that clients fail early and clearly."""
+    """Says what this server is and can do, so that clients fail early and clearly."""
 
     @abc.abstractmethod
     def GetServerInfo(

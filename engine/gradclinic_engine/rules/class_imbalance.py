@@ -11,7 +11,7 @@ loss looks good, and the rare class is never predicted.
 ## How it is measured
 The share of the commonest class among the targets that are not ignored: more than 95 %, but not all (then it is
 `constant-target`), in a batch of at least 20 targets. INFO where each sample has many targets (segmentation, tags:
-background is meant to be frequent), or where the loss is weighted (`weight`, `pos_weight`).
+background is expected to be frequent), or where the loss is weighted (`weight`, `pos_weight`).
 
 ## Example
     labels.float().mean()      # 0.01: one sample in a hundred is positive

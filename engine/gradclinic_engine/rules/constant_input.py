@@ -1,7 +1,7 @@
 """An input, or most of its features, is the same for every sample.
 
 ## What it means
-What does not vary tells the model nothing about a sample: it acts like one more bias. If it was meant to carry
+What does not vary tells the model nothing about a sample: it acts like one more bias. If it was intended to carry
 information, that information is missing.
 
 ## Why it happens
@@ -18,7 +18,7 @@ bag-of-words vectors, padding and black borders are meant to be zero. Masks, pos
     x[:, 1:] = x[:1, 1:]      # every sample gets the features of the first
 
 ## What to do
-Print `x.std(0)`, and see where the batch is put together. Remove the input if it is meant to be constant.
+Print `x.std(0)`, and see where the batch is put together. Remove the input if it should be constant.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _finding(tensor: Tensor, constant: float) -> Finding:
         "samples apart: the model learns nothing from it.",
         remedies=(
             "Check where this input is put together: a wrong index, a broken column, an `expand` over the batch.",
-            "If it is meant to be constant, make it a parameter or a buffer of the model.",
+            "If it should be constant, make it a parameter or a buffer of the model.",
         ),
         evidence=(Evidence("constant_features_share", constant, "1", CONSTANT_SHARE),),
     )

@@ -5,7 +5,7 @@ The softmax of one number is 1, a number minus its own mean is 0, divided by its
 not depend on the input, so no gradient (or nothing but rounding noise) comes back through it.
 
 ## Why it happens
-- softmax for a binary output with a single unit, where sigmoid is meant; softmax over the wrong dimension;
+- softmax for a binary output with a single unit, where a sigmoid is needed; softmax over the wrong dimension;
 - `nn.LayerNorm(1)`, GroupNorm with as many groups as channels (or InstanceNorm) after pooling to 1 x 1;
 - standardising by hand along a dimension that has one element; attention over a single key.
 

@@ -16,14 +16,14 @@ parameter whose gradient is None, all ways to the loss are followed; the finding
 operation whose operand requires a gradient and whose result does not. There is no threshold. A `detach`
 beside another way that does carry the gradient (a stop-gradient target, a straight-through estimator)
 is not reported. A network whose weights are a copy of a sibling's, or whose name says `target`,
-`teacher`, `ema` or `momentum`, is meant to be cut off: INFO.
+`teacher`, `ema` or `momentum`, is intended to be cut off: INFO.
 
 ## Example
     features = self.encoder(x).detach()   # the encoder never learns
     return self.head(features)
 
 ## What to do
-Remove the cut. If the part is meant to stay as it is, say so with `requires_grad_(False)`: then it costs
+Remove the cut. If the part should stay as it is, say so with `requires_grad_(False)`: then it costs
 no memory, and no optimizer state.
 """
 

@@ -12,7 +12,7 @@ have one or two significant bits: the parameters before that place learn slowly,
 At each value of such a format, the gradient that arrives. It has underflowed if all of it is zero although what
 arrives behind it is not, and is too small for the format; or if at least a fifth is zero and at least two fifths of
 the rest are the smallest number there is (a distribution that reaches that far below loses a fifth or more). The first
-such place on the way back is told. CRITICAL when a parameter's gradient becomes all zero, else WARNING.
+such place on the way back is reported. CRITICAL when a parameter's gradient becomes all zero, else WARNING.
 
 ## Example
     loss = F.cross_entropy(model.half()(x).float(), y) * 1e-6

@@ -65,7 +65,7 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
             "Write into another tensor, or keep what is needed with `torch.where`."
             if writes
             else "Check the indices or the condition: one of the parts is never chosen.",
-            "If it is meant to be dropped, take the layer out or freeze it.",
+            "If it should be dropped, take the layer out or freeze it.",
         ),
         evidence=(Evidence("parameters_with_zero_gradient", len(cause.parameters), "parameters", 0),),
         affected=tuple(cause.parameters),

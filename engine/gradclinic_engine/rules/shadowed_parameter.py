@@ -2,7 +2,7 @@
 
 ## What it means
 The copy has the parameter's values, so the output looks right, but the loss does not depend on the parameter: its
-gradient is None, and training changes a tensor that nobody reads.
+gradient is None, and training changes a tensor that nothing reads.
 
 ## Why it happens
 - `self.register_buffer("kernel", self.weight.detach().clone())`, and forward uses `self.kernel`;
@@ -57,7 +57,7 @@ def _finding(group: list[Shadowed]) -> Finding:
         "same values. So the parameter gets no gradient, and training it changes nothing.",
         remedies=(
             f"Read `{parameter.name}` in forward instead of {copy}.",
-            "If the copy is meant to be trained, make it the parameter and delete the other one.",
+            "If the copy should be trained, make it the parameter and delete the other one.",
         ),
         evidence=(
             Evidence("parameter_rms", parameter.weight.rms),

@@ -11,8 +11,8 @@ stay equal for ever. A layer of 512 such units is a layer of one.
 ## How it is measured
 For a sample of 64 units: the share that has a twin with exactly equal weights and an equal gradient (to 0.01 %) that is
 not zero. CRITICAL when every unit has one, WARNING from half of them on. Only layers with another weight between them
-and the loss count: the loss itself tells output units apart. Units that nothing reaches (pruned rows, unused embedding
-rows) do not count, nor do twins that dropout or random noise tells apart. Where all weights are one number, the equal
+and the loss count: the loss itself makes output units differ. Units that nothing reaches (pruned rows, unused embedding
+rows) do not count, nor do twins that dropout or random noise makes differ. Where all weights are one number, the equal
 gradients of a classifier's outputs cancel out before they get here: that counts, too, where the next layer treats all
 units alike.
 

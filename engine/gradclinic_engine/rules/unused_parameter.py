@@ -91,7 +91,7 @@ def _finding(
             f"Use `{owner or names[0]}` in forward, or delete it."
             if fate != NOT_USED
             else "Add a loss for this output to the sum of losses, or delete the head.",
-            "If it is meant to stay unused, freeze it: `requires_grad_(False)`.",
+            "If it should stay unused, freeze it: `requires_grad_(False)`.",
         ),
         evidence=(Evidence("unused_parameters", len(names), "parameters", 0, text=fate),),
         affected=names,

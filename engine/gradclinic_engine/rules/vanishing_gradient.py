@@ -14,7 +14,7 @@ relative gradient, RMS(gradient) / RMS(weight). Reported when a weight's relativ
 the second best layer on its way *and* the decay is a trend: at least four steps, none more than half of it. float32
 keeps 24 bits: where the best layers move by as much as 2^-7 (1 %) per step, an update below 2^-24 of the weight is
 rounded away. CRITICAL below 2^-24, where that holds for steps as large as the weights. Where activations shrink
-together with the gradient, the gradient at the output stands for the best layer. Over time: WARNING when the first
+together with the gradient, the gradient at the output is compared instead. Over time: WARNING when the first
 step of a loop gets less than 2^-40 of the last one's gradient (INFO for cells with gates, which can learn to keep it);
 the cell's own weights still learn, from the late steps. Weights that only feed the first step are judged as layers are.
 One weak step alone, such as a small residual scale, is no trend; a loss scaled by 1e-6 changes nothing.

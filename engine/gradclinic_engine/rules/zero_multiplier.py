@@ -72,7 +72,7 @@ def _finding(measurements: Measurements, cause: Cause) -> Finding:
             "Use a dropout probability below 1 (0.1 to 0.5 is usual)."
             if dropped
             else "Make the factor different from zero: open the gate, fill the mask, give the term a weight.",
-            "If the branch is meant to be off, leave it out or freeze its parameters.",
+            "If the branch should be off, leave it out or freeze its parameters.",
         ),
         evidence=(
             Evidence("factor_rms", 0.0, "1", 0.0, text=what)

@@ -58,7 +58,7 @@ def explain(
         return _crash_by(notice, printed)
     if notice.signal == signal.SIGKILL and kernel_killed:
         return _out_of_memory("the kernel's out-of-memory killer ended it", "")
-    return Lost(f"somebody ended the executor with {notice.signal_name}")
+    return Lost(f"another process ended the executor with {notice.signal_name}")
 
 
 def kernel_kills() -> int:

@@ -118,7 +118,7 @@ class ReportSender:
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            _log.debug("nobody reads reports: %s", error)
+            _log.debug("no process reads reports: %s", error)
 
     def send(self, report: Report) -> None:
         """Tell the main process, if it listens."""
