@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def archive_model(model: torch.nn.Module, inputs: object) -> tuple[memoryview, l
     from gradclinic_engine.torchscript import conversion  # noqa: PLC0415 - needs torch, which the caller has imported
 
     try:
-        return conversion.archive_model(model, *_example(inputs))
+        return conversion.archive_model(model, lambda: _example(inputs))
     except ConversionError as error:
         raise BadCall(str(error)) from error
 
@@ -52,7 +53,13 @@ def archive_loss(loss: torch.nn.Module) -> memoryview:
 
 
 def _example(inputs: object) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
-    """The inputs as torch.jit.trace takes them: positional ones, or keywords."""
+    """The inputs as torch.jit.trace takes them: positional ones, or keywords.
+
+    Raises:
+        TypeError: they are a file; or torch makes no tensor of them.
+    """
+    if isinstance(inputs, (str, os.PathLike)):
+        raise TypeError("a file; pass tensors to have the model traced")
     if isinstance(inputs, Mapping):
         return (), {str(key): _live(value) for key, value in inputs.items()}
     if isinstance(inputs, (list, tuple)) and not (isinstance(inputs, list) and is_numbers(inputs)):

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -25,11 +25,12 @@ from gradclinic_engine.optimizers import OPTIMIZERS, setting_problem
 if TYPE_CHECKING:
     import torch
 
-    Plain = TypeVar("Plain", str, int)
     Model: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module
     Loss: TypeAlias = str | os.PathLike[str] | bytes | torch.nn.Module | None
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+_PRIORITIES = range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
+_LONGEST_SECONDS = 315_576_000_000  # that a Duration can hold
 _NANOS_PER_SECOND = 1_000_000_000
 _DEPTHS = {
     "quick": diagnosis_pb2.DEPTH_QUICK,
@@ -80,7 +81,7 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         raise BadCall("wait_for_device: has no effect without device; name one, or leave it out")
     model_payload, notes = _model(model, inputs)
     inputs_payload = _tensors(inputs, "inputs", single="0")
-    loss, loss_payloads = _loss(options.get("loss"), options.get("loss_options") or {})
+    loss, loss_payloads = _loss(options.get("loss"), _mapping(options.get("loss_options"), "loss_options"))
     _check_use(options, loss)
     payloads = [model_payload, inputs_payload, *loss_payloads]
     spec = diagnosis_pb2.DiagnosisSpec(
@@ -89,16 +90,16 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
         loss=loss,
         optimizer=_optimizer(options.get("optimizer")),
         depth=_depth(options.get("depth")),
-        device=_of(str, options.get("device"), "device") or "",
-        labels=_labels(options.get("labels") or {}),
-        run=_of(str, options.get("run"), "run") or "",
+        device=_text(options.get("device"), "device"),
+        labels={str(key): str(value) for key, value in _mapping(options.get("labels"), "labels").items()},
+        run=_text(options.get("run"), "run"),
         output=_output(options.get("output")),
-        seed=_seed(options.get("seed", 0)),
+        seed=_integer(options.get("seed", 0), "seed", range(1 << 64)),
         timeout=_timeout(options.get("timeout")),
-        priority=_priority(options.get("priority", 0)),
+        priority=_integer(options.get("priority", 0), "priority", _PRIORITIES),
     )
-    if (step := _of(int, options.get("step"), "step")) is not None:
-        spec.step = step
+    if (step := options.get("step")) is not None:
+        spec.step = _integer(step, "step", range(1 << 63))
     if (target := options.get("target")) is not None:
         _check_names(target, loss.functional.name)
         payloads.append(_tensors(target, "target", single="target"))
@@ -106,8 +107,8 @@ def prepare(model: Model, inputs: object, options: RequestOptions) -> Submission
     request = diagnosis_pb2.CreateDiagnosisRequest(
         spec=spec,
         request_id=str(uuid.uuid4()),
-        allow_reuse=bool(options.get("reuse", True)),
-        wait_for_device=bool(options.get("wait_for_device", False)),
+        allow_reuse=_flag(options.get("reuse", True), "reuse"),
+        wait_for_device=_flag(options.get("wait_for_device", False), "wait_for_device"),
     )
     return Submission(request, tuple(payloads), tuple(notes))
 
@@ -123,10 +124,7 @@ def _model(model: Model, inputs: object) -> tuple[Payload, list[str]]:
         return Payload.of("model", kind, model), []
     if not archives.is_module(model):
         raise BadCall(f"model: expected a path, bytes, or a torch module, got {type(model).__name__}")
-    if isinstance(inputs, (str, os.PathLike)):
-        content, notes = archives.archive_model(model, None)
-    else:
-        content, notes = archives.archive_model(model, inputs)
+    content, notes = archives.archive_model(model, inputs)
     return Payload.of("model", kind, content), notes
 
 
@@ -217,12 +215,12 @@ def _check_options(
 def _optimizer(optimizer: str | Mapping[str, object] | None) -> diagnosis_pb2.OptimizerSpec | None:
     if optimizer is None:
         return None
-    options = {"name": optimizer} if isinstance(optimizer, str) else dict(optimizer)
-    name = options.pop("name", None)
+    options = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+    name = options.get("name") if isinstance(options, Mapping) else None
     if not isinstance(name, str) or not name:
-        raise BadCall('optimizer: needs a name, for example {"name": "adam", "lr": 1e-3}')
+        raise BadCall('optimizer: needs a name, such as "adam" or {"name": "adam", "lr": 1e-3}')
     name = name.lower()
-    settings = {key: _json(value, f"optimizer[{key!r}]") for key, value in options.items()}
+    settings = {key: _json(value, f"optimizer[{key!r}]") for key, value in options.items() if key != "name"}
     if name in OPTIMIZERS:  # else perhaps the server is newer, it shall decide
         for key, value in settings.items():
             if (problem := setting_problem(name, key, value)) is not None:
@@ -249,11 +247,28 @@ def _json(value: object, argument: str) -> Any:
     raise BadCall(f"{argument}: expected a number, a string or a list of them, got {type(value).__name__}")
 
 
-def _of(kind: type[Plain], value: object, argument: str) -> Plain | None:
-    """A plain value of that type; None where none is given."""
-    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+def _text(value: object, argument: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise BadCall(f"{argument}: must be a string, got {value!r}")
+
+
+def _mapping(value: object, argument: str) -> Mapping[str, object]:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise BadCall(f"{argument}: must be a mapping, got {type(value).__name__}")
+
+
+def _integer(value: object, argument: str, allowed: range) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value in allowed:
         return value
-    raise BadCall(f"{argument}: must be {kind.__name__}, got {value!r}")
+    raise BadCall(f"{argument}: must be an integer from {allowed[0]} to {allowed[-1]}, got {value!r}")
+
+
+def _flag(value: object, argument: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise BadCall(f"{argument}: must be True or False, got {value!r}")
 
 
 def _output(output: str | int | None) -> str:
@@ -273,26 +288,10 @@ def _depth(depth: str | None) -> diagnosis_pb2.Depth.ValueType:
         raise BadCall(f"depth: must be one of {', '.join(_DEPTHS)}, got {depth!r}") from None
 
 
-def _labels(labels: Mapping[str, str]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in labels.items()}
-
-
-def _seed(seed: int) -> int:
-    if not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        raise BadCall(f"seed: must be an integer from 0 to 2^64-1, got {seed!r}")
-    return seed
-
-
-def _priority(priority: int) -> int:
-    if not isinstance(priority, int) or not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
-        raise BadCall(f"priority: must be an integer from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, got {priority!r}")
-    return priority
-
-
 def _timeout(seconds: float | None) -> Duration | None:
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0 or not math.isfinite(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST_SECONDS:
         raise BadCall(f"timeout: must be a positive number of seconds, got {seconds!r}")
     nanos = round(seconds * _NANOS_PER_SECOND)
     return Duration(seconds=nanos // _NANOS_PER_SECOND, nanos=nanos % _NANOS_PER_SECOND)

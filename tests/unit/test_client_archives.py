@@ -90,6 +90,16 @@ def test_a_module_that_can_be_neither_is_refused_with_both_reasons() -> None:
         archives.archive_model(Broken(), torch.ones(1))
 
 
+def test_a_scriptable_module_goes_with_inputs_that_are_a_file_or_no_tensors() -> None:
+    for inputs in ("batch.safetensors", None, ["text"]):  # what is wrong with inputs is for `inputs` to say
+        assert [] == archives.archive_model(nn.Linear(3, 2), inputs)[1]
+
+
+def test_a_module_that_has_to_be_traced_needs_inputs_that_are_tensors() -> None:
+    with pytest.raises(BadCall, match=r"Wayward can neither be scripted .* \(a file; pass tensors to have the model"):
+        archives.archive_model(Wayward(), "batch.safetensors")
+
+
 def test_a_loss_module_is_scripted() -> None:
     loss = load(archives.archive_loss(nn.SmoothL1Loss(beta=2.0)))
     assert 0.25 == loss(torch.tensor([1.0]), torch.tensor([2.0])).item()

@@ -8,22 +8,26 @@ import logging
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from gradclinic_engine.errors import ConversionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+Example: TypeAlias = tuple[tuple[Any, ...], dict[str, Any] | None]  # positional arguments of forward, or keywords
 
 _log = logging.getLogger("gradclinic")
 
 
-def archive_model(
-    model: torch.nn.Module, positional: tuple[Any, ...], keywords: dict[str, Any] | None
-) -> tuple[memoryview, list[str]]:
-    """Scripts a module, else traces it with these arguments of forward; the module is left as it was.
+def archive_model(model: torch.nn.Module, example: Callable[[], Example]) -> tuple[memoryview, list[str]]:
+    """Scripts a module, else traces it; the module is left as it was.
+
+    Args:
+        model: The module.
+        example: Makes arguments of forward, where it is traced.
 
     Returns:
         The archive's bytes, and sentences that the caller should know.
@@ -43,7 +47,7 @@ def archive_model(
         else:
             return _save(scripted, "model"), notes
     with _quiet():
-        traced = _trace(model, positional, keywords, reason)
+        traced = _trace(model, example, reason)
     notes.append(
         "The model was traced with the given inputs because it cannot be scripted "
         f"({_first_line(reason)}): what depends on Python control flow is fixed as it was for these inputs."
@@ -88,11 +92,10 @@ def _unwrapped(model: torch.nn.Module, notes: list[str]) -> torch.nn.Module:
     return _unwrapped(inner, notes)
 
 
-def _trace(
-    model: torch.nn.Module, positional: tuple[Any, ...], keywords: dict[str, Any] | None, reason: Exception
-) -> Any:
+def _trace(model: torch.nn.Module, example: Callable[[], Example], reason: Exception) -> Any:
     with _untouched(model):
         try:
+            positional, keywords = example()
             if keywords is not None:
                 return torch.jit.trace(model, example_kwarg_inputs=keywords, check_trace=False, strict=False)
             return torch.jit.trace(model, positional, check_trace=False, strict=False)
