@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from gradclinic.cli.explain import explain
 from gradclinic_engine.judging.rule import Rule
+from gradclinic_engine.records import Symptom
 from gradclinic_engine.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,8 @@ def test_explain_alone_lists_all_codes() -> None:
     shown = CliRunner().invoke(explain, [])
     assert 0 == shown.exit_code
     assert all(f"  {rule.code} " in shown.output for rule in RULES)
+    headings = [line for line in shown.output.splitlines() if line.isupper()]
+    assert [symptom.heading.upper() for symptom in Symptom if symptom is not Symptom.TRAINING] == headings
 
 
 def test_a_wrong_code_is_a_usage_error_with_near_ones() -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradclinic.cli.report import show
+from gradclinic_engine.records import Symptom
 from gradclinic_engine.rules import RULES
 
 
@@ -38,7 +39,8 @@ def _overview() -> Group:
     """All codes with one line each, by section of the catalogue."""
     widest = max(len(rule.code) for rule in RULES)
     parts: list[RenderableType] = []
-    for symptom, rules in groupby(RULES, key=lambda rule: rule.symptom):
+    by_section = sorted(RULES, key=lambda rule: list(Symptom).index(rule.symptom))
+    for symptom, rules in groupby(by_section, key=lambda rule: rule.symptom):
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(width=widest)
         for rule in rules:
