@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOCAL_CHUNK_BYTES = 4 * MEBIBYTE_BYTES
 REMOTE_CHUNK_BYTES = 8 * MEBIBYTE_BYTES  # each costs a round trip
-WRITTEN_AT_ONCE_BYTES = 256 * 1024  # to a local file; a whole megabyte took the kernel six times as long
+WRITTEN_AT_ONCE_BYTES = 128 * 1024  # to a local file; a whole megabyte took the kernel six times as long
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # Without them a call to a server that is away takes minutes. Listings are kept by no process: others write too.
