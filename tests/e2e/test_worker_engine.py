@@ -24,10 +24,10 @@ GRADCLINIC = str(Path(sys.executable).with_name("gradclinic"))
 
 
 class Classifier(torch.nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.first = torch.nn.Linear(8, 16)
-        self.second = torch.nn.Linear(16, 3)
+        self.first = torch.nn.Linear(8, width)
+        self.second = torch.nn.Linear(width, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.second(torch.tanh(self.first(x)))
@@ -102,6 +102,13 @@ def test_a_healthy_model_is_diagnosed(worker: RealWorker) -> None:
         "second.weight",
         "second.bias",
     }
+
+
+def test_a_small_run_has_one_thread_and_a_larger_one_all_of_them(redis_server: RedisServer) -> None:
+    torch.manual_seed(0)
+    with RealWorker(redis_server.url, "--threads", "2", command=(GRADCLINIC, "work")) as worker:
+        small, larger = (diagnose(worker, Classifier(width)) for width in (16, 4096))
+    assert (1, 2) == (small.result.environment.threads, larger.result.environment.threads)
 
 
 def test_a_thousand_findings_are_those_of_an_honest_model(worker: RealWorker) -> None:

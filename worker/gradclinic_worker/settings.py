@@ -66,7 +66,9 @@ class ExecutorSettings:
 
     device: str = setting(DEVICE, "auto", "auto, cpu or cuda:N. auto takes the first GPU, if there is one.")
     """Once it is in force, `cpu` or `cuda:N`."""
-    threads: int = setting(COUNT_OR_ZERO, 0, "CPU threads of one run; 0: as many as it may use CPUs.")
+    threads: int = setting(
+        COUNT_OR_ZERO, 0, "CPU threads of a run; 0: as many as it may use CPUs. A run of up to 128 KiB uses one."
+    )
     spare_executors: int = setting(COUNT, 1, "Processes kept warm for the next job.")
     memory_limit_bytes: int = setting(
         SIZE_OR_ZERO,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import sys
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # As torch's allocators of mapped files word it.
 _REFUSED_FILE = re.compile(r"unable to open file <.*> in [\w-]+ mode: Permission denied \(13\)", re.DOTALL)
 _MAX_TRACE_CHARACTERS = 20_000
+ONE_THREAD_BYTES = 32_768 * 4
+"""A run whose attachments are no larger gets one thread: over so many numbers torch itself splits no operation
+(`at::internal::GRAIN_SIZE`). MKL splits the smallest, and waits for its threads longer than they work."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +87,8 @@ def run_one_job(job_pipe: socket.socket, analyse: Analyse, device: torch.device)
         request = executor_pb2.ExecutorRequest.FromString(content)
     except (pipe.PipeClosed, DecodeError):
         return
+    if sum(os.fstat(descriptor).st_size for descriptor in descriptors) <= ONE_THREAD_BYTES:
+        torch.set_num_threads(1)
     reply = _answer(request, descriptors, analyse, device, job_pipe)
     try:
         pipe.send(job_pipe, reply.SerializeToString())
