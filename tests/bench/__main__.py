@@ -30,6 +30,7 @@ BENCHES = (
     "vetting",
     "load",
     "record",
+    "reading",
 )  # modules of this package, each with `measure`
 
 
