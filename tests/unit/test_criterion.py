@@ -67,6 +67,12 @@ def test_a_loss_that_raises_says_what_it_got(tmp_path: Path) -> None:
     assert "`output` float32[2, 3] and target `target` float32[5, 7]" in message
 
 
+def test_a_loss_without_enough_memory_is_no_error_of_the_loss(tmp_path: Path) -> None:
+    loss = functional(tmp_path, "mse_loss", {"target": torch.zeros(1)})
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        loss(torch.zeros(1).expand(1 << 45))  # 128 TiB, as many as a process can have addresses
+
+
 def test_a_target_of_another_loss_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="ctc_loss needs the target tensors"):
         functional(tmp_path, "ctc_loss", {"target": CLASSES})

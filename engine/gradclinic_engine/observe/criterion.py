@@ -13,6 +13,7 @@ import torch
 from gradclinic_engine import tensors
 from gradclinic_engine.errors import AnalysisError, FailureReason, RaisedError
 from gradclinic_engine.losses import FUNCTIONAL_LOSSES
+from gradclinic_engine.memory_errors import says_out_of_memory
 from gradclinic_engine.observe.loss_calls import LossCall
 from gradclinic_engine.observe.loss_program import LossProgram
 from gradclinic_engine.request import LossRequest
@@ -82,6 +83,7 @@ class Criterion:
 
         Raises:
             AnalysisError: LOSS_ERROR when the loss raises (then it is a RaisedError) or gives no scalar.
+            RuntimeError: there is too little memory for it.
         """
         read = self.read(output)
         raises = self.program.raises if self.program else FUNCTIONS_RAISE
@@ -91,7 +93,7 @@ class Criterion:
                 warnings.simplefilter("ignore")
                 loss = self._apply(read, output, recorder)
         except raises as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
+            if says_out_of_memory(error):
                 raise
             lines = str(error).strip().splitlines() or [""]
             said = lines[-1] if "Traceback of TorchScript" in str(error) else "\n".join(lines)
