@@ -67,6 +67,11 @@ def test_the_tightest_group_counts(case: str, tmp_path: Path) -> None:
     assert expected == (control_group.cpus(tmp_path, own), control_group.memory_bytes(tmp_path, own))
 
 
+def test_a_kernel_without_control_groups_limits_nothing(tmp_path: Path) -> None:
+    absent = tmp_path / "membership"
+    assert (None, None) == (control_group.cpus(tmp_path, absent), control_group.memory_bytes(tmp_path, absent))
+
+
 @pytest.fixture
 def half_a_cpu() -> Iterator[Path]:
     """A control group with half a CPU."""

@@ -46,6 +46,8 @@ def _groups(controller: str, mount: Path, membership: Path) -> Iterator[Path]:
 
     In a container the names may be those that the host sees, and only the outermost folder is there.
     """
+    if not membership.is_file():  # a kernel without control groups
+        return
     for line in membership.read_text(encoding="utf-8").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers and controller not in controllers.split(","):

@@ -36,10 +36,11 @@ class Heartbeat:
         standing: Whether the attempt is still ours, as last heard.
     """
 
-    def __init__(self, attempt: Attempt, sender: reports.ReportSender) -> None:
+    def __init__(self, attempt: Attempt, sender: reports.ReportSender, lease_seconds: float) -> None:
         self.standing = Standing.ALIVE
         self._attempt = attempt
         self._sender = sender
+        self._interval_seconds = interval_seconds(lease_seconds)
         self._entered: tuple[diagnosis_pb2.DiagnosisStage.ValueType, float] | None = None
         self._something_new = threading.Event()
         self._ended = threading.Event()
@@ -74,8 +75,9 @@ class Heartbeat:
         self._something_new.set()
 
     def _beat(self) -> None:
-        while not self._ended.wait(PACE_SECONDS) and self.standing is Standing.ALIVE:
-            self._something_new.wait(INTERVAL_SECONDS - PACE_SECONDS)
+        pace_seconds = min(PACE_SECONDS, self._interval_seconds)
+        while not self._ended.wait(pace_seconds) and self.standing is Standing.ALIVE:
+            self._something_new.wait(self._interval_seconds - pace_seconds)
             self._something_new.clear()
             if self._ended.is_set():
                 return
@@ -98,3 +100,8 @@ class Heartbeat:
         if entered is not None and self._attempt.progress(*entered):
             return Standing.ALIVE
         return self._attempt.renew()
+
+
+def interval_seconds(lease_seconds: float) -> float:
+    """How often a lease of that length is renewed: at least three times before it is over."""
+    return min(INTERVAL_SECONDS, lease_seconds / 3)

@@ -63,7 +63,7 @@ class Supervisor:
 
     def supervise(self) -> None:
         """Fetch, run, settle."""
-        with Heartbeat(self._attempt, self._sender) as heartbeat:
+        with Heartbeat(self._attempt, self._sender, self._settings.store.lease_seconds) as heartbeat:
             try:
                 ending = self._run(heartbeat)
             except _Interrupt as interrupt:
