@@ -122,6 +122,8 @@ class Client:
     def watch(self, id: str, *, after_revision: int = 0, timeout: float | None = None) -> Iterator[Event]:  # noqa: A002 - bounds calls, not a block
         """Yields every change of a diagnosis, also over broken connections; the last one carries the diagnosis.
 
+        Nothing where it had ended at ``after_revision``.
+
         Raises:
             DeadlineExceeded: not finished within ``timeout`` seconds.
         """
@@ -140,6 +142,8 @@ class Client:
                     yield event
                     if event.diagnosis is not None:
                         return
+                if (self.get(id)).finished:  # at ``after_revision`` or before
+                    return
                 error: ServerError = wire.stream_ended(self.target)
             except grpc.RpcError as rpc_error:
                 error = connection.server_error(rpc_error, self.target)

@@ -67,6 +67,7 @@ def test_watch_goes_on_after_the_last_event_seen(client: Client, mlp: nn.Module,
     events = list(handle.watch(timeout=30))
     rest = list(client.watch(handle.id, after_revision=events[1].revision, timeout=30))
     assert [event.revision for event in events[2:]] == [event.revision for event in rest]
+    assert [] == list(client.watch(handle.id, after_revision=events[-1].revision, timeout=30))
 
 
 def test_list_filters_and_pages(client: Client, mlp: nn.Module, inputs: torch.Tensor) -> None:
