@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import zlib
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,20 @@ from real_s3 import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def _as_after_a_login() -> None:
+    """Signal 32 ends a process again, which is how a shell starts one.
+
+    glibc lets a program that `posix_spawn` starts ignore the two signals that it uses itself, and make starts programs
+    so; its own functions refuse to change them.
+    """
+    number = {"x86_64": 13, "aarch64": 134}[platform.machine()]  # rt_sigaction
+    default = bytes(32)  # handler, flags, restorer and mask
+    ctypes.CDLL(None).syscall(number, 32, default, None, 8)
+
+
+_as_after_a_login()
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
