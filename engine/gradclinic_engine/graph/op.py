@@ -55,6 +55,7 @@ class Kind(enum.Enum):
     DROPOUT = "drops elements at random"
     MATRIX = "decomposes, inverts or solves matrices"
     TRANSFORM = "Fourier transforms and complex numbers"
+    DERIVATIVE = "derivatives of values that were computed before, by autograd"
     LOSS = "a loss function"
 
 
@@ -66,6 +67,13 @@ KEEPING_ALL = frozenset(
 ELEMENTWISE = frozenset(
     {Kind.ARITHMETIC, Kind.FUNCTION, Kind.ACTIVATION, Kind.LIMIT, Kind.ROUNDING, Kind.COMPARISON},
 )
+
+
+# The result is linear in each operand that has a gradient.
+_LINEAR = KEEPING_ALL | {
+    *(Kind.EXPANSION, Kind.PART, Kind.LOOKUP, Kind.JOINING, Kind.REPLACING, Kind.RESAMPLING, Kind.DROPOUT),
+    *(Kind.PRODUCT, Kind.CONVOLUTION),
+}
 
 
 class Formula(enum.Enum):
@@ -105,6 +113,11 @@ class Formula(enum.Enum):
     ITEM = "the number in a tensor of one element"
     ONE_HOT = "one-hot codes of labels"
     BROADCAST = "several tensors in one shape"
+
+
+_LINEAR_FORMULAS = frozenset(
+    {Formula.ADD, Formula.SUBTRACT, Formula.SUBTRACT_FROM, Formula.MULTIPLY, Formula.NEGATE},
+)
 
 
 class Reduction(enum.Enum):
@@ -222,6 +235,7 @@ class Op:
     detaches: bool = False  # hands on a value without its gradient
     rewraps: bool = False  # makes a new tensor of numbers that were read from another one
     has_zero_derivative: bool = False  # zero almost everywhere, and autograd says so instead of raising
+    is_piecewise_linear: bool = False  # its second derivative is zero almost everywhere
     is_singular: bool = False  # has a point where it is infinite or 0/0 while the value is finite
     is_steep: bool = False  # has no bound
     has_ties: bool = False  # where operands are equal, it is a matter of convention
@@ -290,6 +304,12 @@ class Op:
     def is_shape_only(self) -> bool:
         """Whether its value depends on no element of its operands."""
         return self.kind is Kind.QUERY or self.shape_arguments == (0,)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its derivative for an operand depends on nothing but the operands in `factors`."""
+        is_sum = self.reduction is Reduction.TOTAL
+        return self.kind in _LINEAR or self.formula in _LINEAR_FORMULAS or is_sum
 
     @property
     def is_layer(self) -> bool:

@@ -58,7 +58,14 @@ _ARITHMETIC = (
     *rows("neg negative", Kind.ARITHMETIC, formula=Formula.NEGATE),
     *rows("reciprocal", Kind.ARITHMETIC, formula=Formula.RECIPROCAL, is_singular=True, pole=Pole.STEEP),
     *rows("square", Kind.ARITHMETIC, formula=Formula.SQUARE, range=(0.0, _INF), growth=Growth.DISTANCE),
-    *rows("abs absolute", Kind.ARITHMETIC, formula=Formula.ABSOLUTE, range=(0.0, _INF), growth=Growth.DISTANCE),
+    *rows(
+        "abs absolute",
+        Kind.ARITHMETIC,
+        formula=Formula.ABSOLUTE,
+        is_piecewise_linear=True,
+        range=(0.0, _INF),
+        growth=Growth.DISTANCE,
+    ),
     *rows(
         "addcmul",
         Kind.ARITHMETIC,
@@ -101,9 +108,16 @@ _FUNCTIONS = (
     *rows("copysign", Kind.FUNCTION, has_zero_derivative=True),  # of the second operand only its sign
 )
 _ACTIVATIONS = (
-    *rows("relu", Kind.ACTIVATION, formula=Formula.RECTIFIER, off_margin=0.0, range=(0.0, _INF)),
-    *rows("leaky_relu rrelu", Kind.ACTIVATION, halves=True),
-    *rows("prelu _prelu_kernel hardshrink softshrink", Kind.ACTIVATION),
+    *rows(
+        "relu",
+        Kind.ACTIVATION,
+        formula=Formula.RECTIFIER,
+        is_piecewise_linear=True,
+        off_margin=0.0,
+        range=(0.0, _INF),
+    ),
+    *rows("leaky_relu rrelu", Kind.ACTIVATION, is_piecewise_linear=True, halves=True),
+    *rows("prelu _prelu_kernel hardshrink softshrink", Kind.ACTIVATION, is_piecewise_linear=True),
     # Below zero by less than the margin their derivative is below the share above.
     *rows("gelu", Kind.ACTIVATION, off_margin=0.003, halves=True, range=(-0.17, _INF)),
     *rows("silu", Kind.ACTIVATION, off_margin=0.0115, halves=True, range=(-0.28, _INF)),
@@ -130,6 +144,7 @@ _ACTIVATIONS = (
     *rows(
         "hardsigmoid",
         Kind.ACTIVATION,
+        is_piecewise_linear=True,
         span=Span(0.0, 1.0),
         steepest_slope=1 / 6,
         has_corners=True,
@@ -159,6 +174,7 @@ _ACTIVATIONS = (
     *rows(
         "relu6",
         Kind.ACTIVATION,
+        is_piecewise_linear=True,
         span=Span(0.0, 6.0),
         off_margin=0.0,
         steepest_slope=1.0,
@@ -168,6 +184,7 @@ _ACTIVATIONS = (
     *rows(
         "hardtanh",
         Kind.ACTIVATION,
+        is_piecewise_linear=True,
         span=Span(-1.0, 1.0),
         bounds=("min_val", "max_val"),
         off_margin=0.0,
@@ -180,17 +197,26 @@ _LIMITS = (
     *rows(
         "clamp clip",
         Kind.LIMIT,
+        is_piecewise_linear=True,
         span=_EVERYWHERE,
         bounds=("min", "max"),
         off_margin=0.0,
         off_when_zero="min",
         has_ties=True,
     ),
-    *rows("clamp_max", Kind.LIMIT, span=_EVERYWHERE, bounds=("", "max"), has_ties=True),
-    *rows("clamp_min", Kind.LIMIT, bounds=("min", ""), off_margin=0.0, off_when_zero="min", has_ties=True),
-    *rows("threshold", Kind.LIMIT, off_margin=0.0, off_when_zero="value", range=(0.0, _INF)),
-    *rows("maximum fmax", Kind.LIMIT, formula=Formula.LARGER, broadcasts=True, has_ties=True),
-    *rows("minimum fmin", Kind.LIMIT, broadcasts=True, has_ties=True),
+    *rows("clamp_max", Kind.LIMIT, is_piecewise_linear=True, span=_EVERYWHERE, bounds=("", "max"), has_ties=True),
+    *rows(
+        "clamp_min",
+        Kind.LIMIT,
+        is_piecewise_linear=True,
+        bounds=("min", ""),
+        off_margin=0.0,
+        off_when_zero="min",
+        has_ties=True,
+    ),
+    *rows("threshold", Kind.LIMIT, is_piecewise_linear=True, off_margin=0.0, off_when_zero="value", range=(0.0, _INF)),
+    *rows("maximum fmax", Kind.LIMIT, formula=Formula.LARGER, is_piecewise_linear=True, broadcasts=True, has_ties=True),
+    *rows("minimum fmin", Kind.LIMIT, is_piecewise_linear=True, broadcasts=True, has_ties=True),
     *rows("nan_to_num", Kind.FUNCTION, formula=Formula.REPAIR),
 )
 _FLAGS = (

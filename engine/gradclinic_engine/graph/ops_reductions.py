@@ -76,4 +76,5 @@ _MATRICES = (
     *rows("stft istft complex polar angle imag conj_physical", Kind.TRANSFORM),
     *rows("real conj", Kind.TRANSFORM, may_return_argument=True),
 )
-ROWS = (*_REDUCTIONS, *_MATRICES)
+_DERIVATIVES = rows("grad", Kind.DERIVATIVE)  # torch.autograd.grad
+ROWS = (*_REDUCTIONS, *_MATRICES, *_DERIVATIVES)

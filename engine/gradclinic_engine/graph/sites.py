@@ -18,7 +18,7 @@ class StaticSite:
     """The static half of a site; fields as in `measurements.Site` where the names agree.
 
     Attributes:
-        form: `tensor`, `optional`, `list` or `scalar`.
+        form: `tensor`, `optional`, `list`, `optional list` or `scalar`.
         output: Which output of its operation this is.
         is_write: The op writes into its argument.
         may_alias: The op may hand back memory of an argument.

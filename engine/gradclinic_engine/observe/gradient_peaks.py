@@ -24,10 +24,12 @@ class Peaks:
     Attributes:
         wanted: Their indices.
         found: The largest gradient element of each, with the site's own value there.
+        is_backward: As of the recorder.
     """
 
     wanted: frozenset[int]
     found: dict[int, Culprit] = field(default_factory=dict)
+    is_backward: bool = False
 
     def on_tensor(self, value: torch.Tensor, site: int) -> None:
         """A site gave a tensor."""
@@ -35,6 +37,8 @@ class Peaks:
             value.register_hook(partial(self._on_gradient, site, value.detach().clone()))
 
     def _on_gradient(self, site: int, value: torch.Tensor, gradient: torch.Tensor) -> None:
+        if not self.is_backward:
+            return
         position = int(gradient.detach().abs().reshape(-1).argmax().item())
         index = (
             tuple(int(i) for i in torch.unravel_index(torch.tensor(position), gradient.shape)) if value.dim() else ()

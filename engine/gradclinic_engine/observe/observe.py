@@ -101,7 +101,9 @@ def _peaks(subject: Subject, wanted: frozenset[int]) -> gradient_peaks.Peaks:
     randomness.seed(subject.seed)
     try:
         with _modes_restored():
-            _backward(subject.program, subject.criterion(_forward(subject, peaks)))
+            loss = subject.criterion(_forward(subject, peaks))
+            peaks.is_backward = True
+            _backward(subject.program, loss)
     finally:
         for parameter in subject.program.parameters.values():
             parameter.grad = None
@@ -151,6 +153,9 @@ def _run(
             return run
         run.loss, run.loss_requires_grad = float(loss.detach().item()), loss.requires_grad
         entered(Stage.BACKWARD, 0.5)
+        run.recorder.is_backward = True
+        if subject.criterion.program is not None and subject.criterion.program.recorder is not None:
+            subject.criterion.program.recorder.is_backward = True
         if loss.requires_grad:
             run.backward_error = _backward(subject.program, loss)
     return run
@@ -211,7 +216,7 @@ def _parameter_gradients(subject: Subject, run: Run) -> Iterator[None]:
     def measured(name: str) -> Callable[[torch.Tensor], None]:
         def on_gradient(parameter: torch.Tensor) -> None:
             gradient = parameter.grad
-            if gradient is not None:
+            if gradient is not None and run.recorder.is_backward:
                 run.gradients[name] = _gauge(gradient, is_immediate=run.recorder.is_immediate)
                 if name in alike:
                     run.twins[name] = unit_twins.twin_shares(parameter, gradient)
@@ -260,11 +265,11 @@ def _gauge(tensor: torch.Tensor, *, is_immediate: bool) -> Gauge:
 
 
 def _snapshot(subject: Subject) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
-    """Copies of what a run may change: buffers and inputs; None when they are too large to keep."""
+    """Copies of what a run may change, buffers and inputs; None when they are too large to keep."""
     changing = [*subject.program.buffers.values(), *subject.inputs.values()]
     if sum(tensor.numel() * tensor.element_size() for tensor in changing) > MAX_RESTORED_BYTES:
         return None
-    return [(tensor, tensor.detach().clone()) for tensor in changing]
+    return [(tensor, tensor.detach().clone().requires_grad_(tensor.requires_grad)) for tensor in changing]
 
 
 def _restore(copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -272,3 +277,5 @@ def _restore(copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
         for tensor, copy in copies:
             if tensor.shape == copy.shape:
                 tensor.copy_(copy)
+            if tensor.is_leaf:  # a program that takes derivatives may have asked for one of its input
+                tensor.requires_grad_(copy.requires_grad).grad = None

@@ -68,6 +68,7 @@ class Recorder:
             for the device, and what depends on order or place is not known.
         loss_calls: The first call of each operator that is a loss, by site.
         loss_running: The loss that has begun and not returned.
+        is_backward: The backward pass has begun; gradients before it are of a `torch.autograd.grad` within forward.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Recorder:
         """
         self.tallies = [Tally() for _ in program.sites]
         self.is_immediate = is_immediate
+        self.is_backward = False
         self.loss_calls: dict[int, LossCall] = {}
         self.loss_running: LossCall | None = None
         self._sites = program.sites
@@ -261,7 +263,7 @@ class Recorder:
         target.register_hook(partial(self._on_gradient, site, tally.calls))
 
     def _on_gradient(self, site: int, call: int, gradient: torch.Tensor | None) -> None:
-        if gradient is None:  # autograd knows that nothing flows here
+        if gradient is None or not self.is_backward:  # None: autograd knows that nothing flows here
             return
         tally = self.tallies[site]
         if tally.gradient_order < 0:

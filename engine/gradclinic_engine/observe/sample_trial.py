@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradclinic_engine.errors import AnalysisError
+from gradclinic_engine.graph import ops
 from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.site_ops import op_of
 from gradclinic_engine.measurements import SampleLeak
@@ -92,8 +93,9 @@ class _Trial:
         """The outputs that the loss reads."""
         arguments = self.program.bind({name: tensor.clone() for name, tensor in inputs.items()}).values()
         randomness.seed(self.subject.seed)
+        differentiates = any(ops.of(site.op).kind is Kind.DERIVATIVE for site in self.program.sites)
         try:
-            with torch.no_grad():
+            with torch.set_grad_enabled(differentiates):
                 output = self.program.run(list(arguments), marks)
                 return [tensor.detach() for tensor in self.subject.criterion.read(output)]
         finally:

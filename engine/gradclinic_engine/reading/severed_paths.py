@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.site_ops import is_constant, op_of
 from gradclinic_engine.measurements import GradientStatus, Statistics
 
@@ -18,6 +19,7 @@ class Means(enum.Enum):
     """By what means a path is severed; easiest to undo first."""
 
     DETACH = "detach"
+    DERIVATIVE = "derivative"  # taken without a graph of its own
     NO_GRAD = "no_grad"
     REWRAPPED = "rewrapped"  # the value was copied into a new tensor
     NON_DIFFERENTIABLE = "non-differentiable"
@@ -77,10 +79,28 @@ def without_way(paths: Paths) -> list[Parameter]:
     """Trainable parameters that no op severs: the loss does not depend on their value in this run."""
     measurements = paths.measurements
     cut = {name for severed in severed_paths(paths) for name in severed.parameters}
+    cut.update(dropped_by_derivatives(paths))
     loose = [parameter for parameter in missing(measurements) if parameter.name not in cut]
     if measurements.loss.backward_error:  # then a gradient may be missing because the backward pass did not get there
         return [p for p in loose if not any(paths.reaches_loss(site) for site in paths.first_readers(p))]
     return loose
+
+
+def dropped_by_derivatives(paths: Paths) -> tuple[str, ...]:
+    """Trainable parameters without a gradient that a derivative which the loss reads depends on, and no op severs.
+
+    Autograd drops what its formula for a derivative of a derivative multiplies by zero.
+    """
+    cut = {name for severed in severed_paths(paths) for name in severed.parameters}
+    return tuple(
+        parameter.name
+        for parameter in missing(paths.measurements)
+        if parameter.name not in cut
+        and any(
+            op_of(site).kind is Kind.DERIVATIVE and site.requires_grad and paths.reaches_loss(site)
+            for site in paths.first_readers(parameter)
+        )
+    )
 
 
 def is_disconnected(paths: Paths) -> bool:
@@ -100,6 +120,8 @@ def means_of(site: Site) -> Means:
     op = op_of(site)
     if op.detaches:
         return Means.DETACH
+    if op.kind is Kind.DERIVATIVE and site.grad_enabled:
+        return Means.DERIVATIVE
     if not site.grad_enabled:
         return Means.NO_GRAD
     if op.rewraps or is_constant(site):

@@ -33,6 +33,7 @@ class Why(enum.Enum):
     """What takes the gradient away."""
 
     STEP = "an operation without slope"
+    KINK = "an operation without curvature, of which a derivative was taken"
     LIMIT = "a clamp"
     ONE_ELEMENT = "a normalisation of one element"
     NEVER_USED = "a value that is overwritten or not selected"
@@ -109,6 +110,9 @@ def _by_operation(paths: Paths, stop: Stop) -> Cause | None:
     site = stop.site
     if has_zero_derivative(site):
         return Cause(Why.STEP, site)
+    if op_of(site).kind is OpKind.DERIVATIVE:
+        kink = _kink(paths, stop)
+        return Cause(Why.KINK, kink) if kink is not None else None
     if normalises_one_element(paths, site):
         return Cause(Why.ONE_ELEMENT, site)
     if number := number_that_takes_all(site, stop.operand):
@@ -116,6 +120,15 @@ def _by_operation(paths: Paths, stop: Stop) -> Cause | None:
     if limits(site) and not (rectifies(site) and all_zero(site.activation)):
         return Cause(Why.LIMIT, site)
     return None
+
+
+def _kink(paths: Paths, stop: Stop) -> Site | None:
+    """The piecewise linear operation whose second derivative a derivative asked for."""
+    before = paths.sites.values() if all_zero(stop.site.activation) else ()
+    if isinstance(stop.operand, int) and stop.operand in paths.sites:
+        before = (*paths.readers(paths.sites[stop.operand]), *before)
+    asked = (each for each in before if each.first_call_order < stop.site.first_call_order)
+    return next((each for each in asked if op_of(each).is_piecewise_linear), None)
 
 
 def _by_factor(paths: Paths, stop: Stop) -> Cause | None:

@@ -8,6 +8,7 @@ for ever, while the loss may still go down because later layers learn.
 ## Why it happens
 - `.detach()`, `.data` or `.item()` left over from debugging, or meant for another branch;
 - a `with torch.no_grad():` block that covers more than it should, for example the encoder;
+- `torch.autograd.grad` without `create_graph=True`, where the loss uses the derivative (a gradient penalty, forces);
 - a value rebuilt with `torch.tensor(value)`, `.tolist()` or numpy: the copy knows nothing of its origin.
 
 ## How it is measured
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 
 WHAT_CUTS = {
     Means.DETACH: "hands on the value without its graph",
+    Means.DERIVATIVE: "takes a derivative and keeps no graph of it (`create_graph=False`)",
     Means.NO_GRAD: "is the first that runs with gradients switched off (`torch.no_grad()`)",
     Means.REWRAPPED: "copies the value into a new tensor that knows nothing of where it came from",
 }
 REMEDIES = {
     Means.DETACH: "Remove the detach (use `x` instead of `x.detach()` or `x.data`).",
+    Means.DERIVATIVE: "Pass `create_graph=True` to this `torch.autograd.grad`.",
     Means.NO_GRAD: "End the `with torch.no_grad():` block before this line, or remove it.",
     Means.REWRAPPED: "Use the tensor itself; join several with `torch.stack`, not `torch.tensor([...])`.",
 }

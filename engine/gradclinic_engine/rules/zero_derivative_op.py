@@ -7,6 +7,8 @@ it have a gradient, and all of it is zero.
 ## Why it happens
 - `round`, `floor`, `ceil`, `trunc`, `sign`, division with a rounding mode: steps, flat between the jumps;
 - quantisation or binarisation written without a straight-through estimator;
+- a derivative in the loss (`torch.autograd.grad`: a residual of a PINN, forces) of a network of ReLUs, whose second
+  derivative is zero;
 - sampling with `torch.bernoulli`, `torch.poisson` or `torch.normal(mean, std)` instead of `mean + std * noise`.
 
 ## How it is measured
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from gradclinic_engine.judging.rule import Rule
 from gradclinic_engine.judging.wording import listed
+from gradclinic_engine.reading.severed_paths import dropped_by_derivatives
 from gradclinic_engine.reading.zero_causes import Why, zero_causes
 from gradclinic_engine.records import Evidence, Finding, Location, Severity, Symptom
 
@@ -38,24 +41,43 @@ if TYPE_CHECKING:
     from gradclinic_engine.reading.paths import Paths
 
 
+_OF_STEP = (
+    "The derivative of the operation at {location} is zero almost everywhere. Every way from the loss to {names} "
+    "passes through it, so their gradient is exactly zero."
+)
+_FOR_STEP = (
+    "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
+    "For samples, reparametrise: `mean + std * torch.randn_like(mean)`, or a relaxed Bernoulli.",
+    "Train with the smooth value and apply this operation only at inference.",
+)
+_OF_KINK = (
+    "The loss reads a derivative that `torch.autograd.grad` took through the operation at {location}. The second "
+    "derivative of this operation is zero almost everywhere, so no gradient reaches {names}."
+)
+_FOR_KINK = (
+    "Use activations that have a second derivative in this network: tanh, SiLU, softplus or sin.",
+    "If only the derivative is wrong to train on, add a loss term that reads the output itself.",
+)
+
+
 def check(paths: Paths) -> Iterator[Finding]:
-    """One finding for each such op."""
+    """One finding for each such op, and one for all without a second derivative: to replace them is one change."""
     for cause in zero_causes(paths, Why.STEP):
-        yield _finding(cause.site, tuple(cause.parameters))
+        yield _finding(cause.site, tuple(cause.parameters), _OF_STEP, _FOR_STEP)
+    if kinks := zero_causes(paths, Why.KINK):
+        first = min((cause.site for cause in kinks), key=lambda site: site.first_call_order)
+        starved = (name for cause in kinks for name in cause.parameters)
+        names = tuple(dict.fromkeys((*starved, *dropped_by_derivatives(paths))))
+        yield _finding(first, names, _OF_KINK, _FOR_KINK)
 
 
-def _finding(site: Site, names: tuple[str, ...]) -> Finding:
+def _finding(site: Site, names: tuple[str, ...], explanation: str, remedies: tuple[str, ...]) -> Finding:
     location = Location.of(site)
     return RULE.finding(
         severity=Severity.CRITICAL,
         location=location,
-        explanation=f"The derivative of the operation at {location} is zero almost everywhere. Every way from the loss "
-        f"to {listed(names)} passes through it, so their gradient is exactly zero.",
-        remedies=(
-            "Pass the gradient straight through: `y = x + (torch.round(x) - x).detach()`.",
-            "For samples, reparametrise: `mean + std * torch.randn_like(mean)`, or a relaxed Bernoulli.",
-            "Train with the smooth value and apply this operation only at inference.",
-        ),
+        explanation=explanation.format(location=location, names=listed(names)),
+        remedies=remedies,
         evidence=(Evidence("parameters_with_zero_gradient", len(names), "parameters", 0),),
         affected=names,
         sites=(site.index,),

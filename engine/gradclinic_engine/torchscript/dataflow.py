@@ -16,7 +16,13 @@ import torch
 from gradclinic_engine.graph import ops
 from gradclinic_engine.graph.op import Kind
 from gradclinic_engine.graph.sites import Sources
-from gradclinic_engine.torchscript import dataflow_containers, dataflow_scalars, program_nodes, schemas
+from gradclinic_engine.torchscript import (
+    dataflow_containers,
+    dataflow_derivatives,
+    dataflow_scalars,
+    program_nodes,
+    schemas,
+)
 from gradclinic_engine.torchscript.dataflow_attributes import Attributes, assigned_names
 from gradclinic_engine.torchscript.dataflow_containers import Moment, known
 from gradclinic_engine.torchscript.dataflow_values import (
@@ -52,7 +58,7 @@ class SiteDraft:
 
     Attributes:
         value: The unique number of the graph value it stands for.
-        form: `tensor`, `optional`, `list` or `scalar` (a number read out of a tensor).
+        form: `tensor`, `optional`, `list`, `optional list` or `scalar` (a number read out of a tensor).
         position: Which output of its node this is.
         reads: Atoms that it reads.
         is_write: It writes into one of its arguments.
@@ -261,6 +267,8 @@ class Walk:
                 self._values[output.unique()] = Scalar(is_shape=True)
             return
         schema, op = schemas.parsed(node.schema()), ops.of(kind)
+        if op.kind is Kind.DERIVATIVE:
+            values = dataflow_derivatives.read_by(values, self.sites)
         skipped = {*op.shape_arguments}
         if schema is not None:
             skipped |= set(schema.written if op.is_in_place and op.overwrites else schema.outputs_only)
@@ -335,6 +343,8 @@ def _form(kind: Any) -> str:
             return "optional"
         case "ListType" if kind.getElementType().kind() == "TensorType":
             return "list"
+        case "ListType" if _form(kind.getElementType()) == "optional":
+            return "optional list"
         case "IntType" | "FloatType" | "BoolType" | "NumberType" | "StringType" | "ComplexType" | "DeviceObjType":
             return "number"
         case _:

@@ -179,6 +179,7 @@ ALWAYS: dict[str, Handler] = {
     "prim::TupleSlice": _slice,
     "prim::unchecked_cast": _same,
     "prim::unchecked_unwrap_optional": _same,
+    "aten::requires_grad_": _same,
     "aten::_unwrap_optional": _same,
     "prim::ImplicitTensorToNum": _same,
 }

@@ -1,13 +1,14 @@
-"""For which operations TorchScript's optimising executor has the same derivative as autograd."""
+"""TorchScript's executors: a graph run as it is written, and where the optimising one has autograd's derivatives."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import torch
 
 # The optimising executor either leaves the derivative of these to autograd, or has the same formula for it as autograd:
 # with finite numbers the two differ by the order of sums and products, which is rounding. (With an infinite gradient
@@ -22,6 +23,23 @@ _ALIKE = frozenset(
         *("aten::_convolution", "aten::conv1d", "aten::conv2d", "aten::conv3d"),
     }
 )
+
+
+def function_of(graph: torch.Graph) -> torch.jit.ScriptFunction[Any, object]:
+    """A graph as a function of its inputs; the graph must not change any more."""
+    function: torch.jit.ScriptFunction[Any, object] = torch._C._create_function_from_graph("forward", graph)  # noqa: SLF001  # no public way
+    return function
+
+
+@contextmanager
+def unoptimised() -> Iterator[None]:
+    """Inside, this thread runs and inlines graphs as they are written."""
+    before = torch._C._get_graph_executor_optimize()  # noqa: SLF001  # no public switch
+    torch._C._set_graph_executor_optimize(False)  # noqa: FBT003, SLF001  # positional only
+    try:
+        yield
+    finally:
+        torch._C._set_graph_executor_optimize(before)  # noqa: SLF001
 
 
 def differentiates_alike(graph: torch.Graph) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROBE = "gradclinic::probe"
 PROBE_OPTIONAL = "gradclinic::probe_optional"
 PROBE_LIST = "gradclinic::probe_list"
+PROBE_OPTIONAL_LIST = "gradclinic::probe_optional_list"
 PROBE_OPERANDS = "gradclinic::probe_operands"
 PROBE_ATTENTION = "gradclinic::probe_attention"
 PROBE_GATES = "gradclinic::probe_gates"
@@ -48,6 +49,10 @@ def _probe_optional(value: torch.Tensor | None, site: int) -> None:
 def _probe_list(values: list[torch.Tensor], site: int) -> None:
     if _Line.listener is not None:
         _Line.listener.on_list(values, site)
+
+
+def _probe_optional_list(values: list[torch.Tensor | None], site: int) -> None:
+    _probe_list([value for value in values if value is not None], site)
 
 
 def _probe_operands(values: list[torch.Tensor], site: int) -> None:
@@ -82,6 +87,7 @@ _LIBRARY = torch.library.Library("gradclinic", "DEF")
 _LIBRARY.define("probe(Tensor value, int site) -> ()")
 _LIBRARY.define("probe_optional(Tensor? value, int site) -> ()")
 _LIBRARY.define("probe_list(Tensor[] values, int site) -> ()")
+_LIBRARY.define("probe_optional_list(Tensor?[] values, int site) -> ()")
 _LIBRARY.define("probe_operands(Tensor[] values, int site) -> ()")
 _LIBRARY.define("probe_attention(Tensor query, Tensor key, Tensor? mask, bool causal, float? scale, int site) -> ()")
 _LIBRARY.define("probe_gates(Tensor value, Tensor[] state, Tensor[] weights, int site) -> ()")
@@ -89,6 +95,7 @@ _LIBRARY.define("visit(int site) -> ()")
 _LIBRARY.impl("probe", _probe, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_optional", _probe_optional, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_list", _probe_list, "CompositeImplicitAutograd")
+_LIBRARY.impl("probe_optional_list", _probe_optional_list, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_operands", _probe_operands, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_attention", _probe_attention, "CompositeImplicitAutograd")
 _LIBRARY.impl("probe_gates", _probe_gates, "CompositeImplicitAutograd")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -48,12 +48,13 @@ class TorchScriptProgram:
 
     Attributes:
         module: The loaded module whose forward it is.
-        graph: Inlined, with probes.
+        function: Its inlined graph with probes, as a function: torch runs one without holding the GIL, which
+            `torch.autograd.grad` within forward requires.
         returned: What forward returns, as abstract values.
     """
 
     module: torch.jit.ScriptModule
-    graph: torch.Graph
+    function: torch.jit.ScriptFunction[Any, object]
     sites: tuple[StaticSite, ...]
     sources: Sources
     returned: tuple[dataflow_values.Value, ...]
@@ -91,11 +92,9 @@ class TorchScriptProgram:
         return bind(self.module, tensors)
 
     def run(self, arguments: Sequence[object], listener: Listener | None = None) -> object:
-        """What forward returns, run by the plain interpreter: nothing is fused away."""
-        interpret = torch._C._jit_interpret_graph  # type: ignore[attr-defined]  # noqa: SLF001  # missing in torch's stubs
-        with probe.listening(listener) if listener is not None else nullcontext():
-            output: object = interpret(self.graph, (self.module._c, *arguments))  # noqa: SLF001
-        return output
+        """What forward returns, run as it was written: nothing is fused away."""
+        with probe.listening(listener) if listener is not None else nullcontext(), executor.unoptimised():
+            return self.function(self.module._c, *arguments)  # noqa: SLF001  # it is `self` in the graph
 
     def origins(self, output: object, read: Sequence[torch.Tensor]) -> tuple[int, ...]:
         """The sites that some tensors of an output come from; all of them where the structure is not known."""
@@ -109,13 +108,13 @@ class TorchScriptProgram:
 
     def without_batch_statistics(self) -> TorchScriptProgram:
         """A copy in which batch normalisation uses its running statistics, where it has any."""
-        copy = self.graph.copy()
+        copy = self.function.graph.copy()
         for node in copy.findAllNodes("aten::batch_norm"):  # type: ignore[attr-defined]  # missing in torch's stubs
             inputs = program_nodes.inputs(node)
             if str(inputs[RUNNING_MEAN_ARGUMENT].type()) != "NoneType":
                 copy.setInsertPoint(node)
                 node.replaceInput(TRAINING_ARGUMENT, copy.insertConstant(False))  # type: ignore[attr-defined]  # noqa: FBT003  # missing in torch's stubs
-        return replace(self, graph=copy)
+        return replace(self, function=executor.function_of(copy))
 
 
 def prepare(
@@ -150,7 +149,7 @@ def prepare(
     names = dict(module.named_parameters(remove_duplicate=False))  # torch takes its time for it
     return TorchScriptProgram(
         module=module,
-        graph=inlined.graph,
+        function=executor.function_of(inlined.graph),
         sites=sites,
         sources=walk.sources,
         returned=tuple(walk.results),
@@ -276,7 +275,12 @@ def _channels_first(drafts: list[SiteDraft]) -> list[bool]:
 
 def _instrument(graph: torch.Graph, drafts: list[SiteDraft]) -> None:
     """Puts a probe behind each site."""
-    kinds = {"tensor": probe.PROBE, "optional": probe.PROBE_OPTIONAL, "list": probe.PROBE_LIST}
+    kinds = {
+        "tensor": probe.PROBE,
+        "optional": probe.PROBE_OPTIONAL,
+        "list": probe.PROBE_LIST,
+        "optional list": probe.PROBE_OPTIONAL_LIST,
+    }
     for draft in drafts:
         graph.setInsertPoint(draft.node)
         index = graph.insertConstant(draft.index)  # type: ignore[attr-defined]  # missing in torch's stubs

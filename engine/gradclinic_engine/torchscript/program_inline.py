@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
-from gradclinic_engine.torchscript import program_nodes, program_source
+from gradclinic_engine.torchscript import executor, program_nodes, program_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +104,7 @@ def inline(module: torch.jit.ScriptModule, method: str = "forward") -> Inlined:
     inlined = Inlined(graph, {}, root)
     inlined.paths[next(graph.inputs()).unique()] = ""
     calls = [(node, root) for node in _all_nodes(graph) if node.kind() in _CALLS]
-    with _one_level_at_a_time():
+    with executor.unoptimised():  # else torch would inline what it has optimised of a callee
         for _ in range(MAX_CALL_DEPTH):
             if not calls:
                 break
@@ -208,14 +207,3 @@ def _all_nodes(graph: torch.Graph) -> Iterator[torch.Node]:
     for node in graph.nodes():
         yield node
         yield from _nested_nodes(node)
-
-
-@contextmanager
-def _one_level_at_a_time() -> Iterator[None]:
-    """While the executor's optimisation is off, the inliner takes each callee as it was written."""
-    before = torch._C._get_graph_executor_optimize()  # noqa: SLF001  # no public switch
-    torch._C._set_graph_executor_optimize(False)  # noqa: FBT003, SLF001  # positional only
-    try:
-        yield
-    finally:
-        torch._C._set_graph_executor_optimize(before)  # noqa: SLF001
