@@ -122,3 +122,10 @@ def test_every_name_that_vulture_ignores_stands_in_the_code() -> None:
         ignored = tomllib.load(file)["tool"]["vulture"]["ignore_names"]
     words = {word for path in python_files(*ROOMS, "tools") for word in re.findall(r"\w+", path.read_text())}
     assert [] == [name for name in ignored if name not in words]
+
+
+def test_the_list_of_changes_names_each_change_once() -> None:
+    """It is merged by union, which doubles what two branches have moved."""
+    for release in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE):
+        lines = [line for line in release.splitlines() if line.startswith(("### ", "- "))]
+        assert list(dict.fromkeys(lines)) == lines
