@@ -9,7 +9,7 @@ import pytest
 
 from gradclinic.v1 import diagnosis_pb2
 from gradclinic_store import Store, StoreSettings
-from gradclinic_store.artifacts import SMALL_BYTES
+from gradclinic_store.artifacts import BYTES_KEY, SMALL_BYTES
 from gradclinic_store.blobs import CHUNK_KEY
 from gradclinic_store.errors import ArtifactNotFound
 from store_cases import sha256_of, upload
@@ -33,8 +33,11 @@ def store(redis_url: str, request: pytest.FixtureRequest, tmp_path: Path) -> Ite
 def harm(store: Store, tmp_path: Path, how: str) -> None:
     """Delete, change or shorten one chunk of what is stored."""
     client = store.connection.client
-    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    keys = sorted(client.scan_iter(f"{CHUNK_KEY}*"))
+    # Where two tenants have sent the same, what the second one sent lies beside it until the next collection.
+    (stored,) = client.scan_iter(f"{BYTES_KEY}*")
+    blob = cast("bytes", client.hget(stored, "blob")).decode()
+    files = sorted(tmp_path.rglob(f"{blob}/*"))
+    keys = sorted(client.scan_iter(f"{CHUNK_KEY}{blob}/*"))
     content = files[-1].read_bytes() if files else cast("bytes", client.get(keys[-1]))
     harmed = {"changed": bytes([content[0] ^ 1]) + content[1:], "shortened": content[:-1], "gone": b""}[how]
     if how == "gone":
