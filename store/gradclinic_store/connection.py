@@ -140,13 +140,14 @@ class Connection:
         except (redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError) as error:
             raise StoreUnavailable(f"Redis takes no writes now: {error}") from error
         except redis.exceptions.ResponseError as error:
-            if "OOM command not allowed" in str(error):
+            said = str(error).rpartition(" of pipeline caused error: ")[2]  # redis-py names the command before it
+            if "OOM command not allowed" in said:
                 raise self._out_of_memory() from error
-            if str(error).startswith("MISCONF"):
+            if said.startswith("MISCONF"):
                 raise StoreUnavailable(
                     "Redis takes no writes: it cannot write its own file, is its disk full?"
                 ) from error
-            if str(error).startswith(("LOADING", "BUSY ")):
+            if said.startswith(("LOADING", "BUSY ")):
                 raise StoreUnavailable(f"Redis takes no commands now: {error}") from error
             raise
 
