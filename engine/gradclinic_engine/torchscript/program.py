@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,13 @@ class TorchScriptProgram:
         return bind(self.module, tensors)
 
     def run(self, arguments: Sequence[object], listener: Listener | None = None) -> object:
-        """What forward returns, run as it was written: nothing is fused away."""
-        with probe.listening(listener) if listener is not None else nullcontext(), executor.unoptimised():
+        """What forward returns, run as it was written: nothing is fused away.
+
+        What torch's operators warn of (deprecated ones, slower fallbacks) is the model's affair, and not shown.
+        """
+        listens = probe.listening(listener) if listener is not None else nullcontext()
+        with listens, executor.unoptimised(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return self.function(self.module._c, *arguments)  # noqa: SLF001  # it is `self` in the graph
 
     def origins(self, output: object, read: Sequence[torch.Tensor]) -> tuple[int, ...]:
