@@ -36,7 +36,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What the text stands for; what is no text has been read before."""
+        """The value that a text gives; a value that is not a text was read before."""
         if not isinstance(value, str):
             return value
         try:

@@ -27,7 +27,7 @@ class Places:
     """So many calls of one class at once, and so many of each who calls."""
 
     def __init__(self, limit: str, most: int, most_of_one: int, scope: str) -> None:
-        """Names the limit as it is told to callers, and whose the smaller one is: of each ``scope``."""
+        """Names the limit as callers see it, and for each ``scope`` whose limit is the smaller one."""
         self._limit = limit
         self._most = most
         self._most_of_one = most_of_one or most

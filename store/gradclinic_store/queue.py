@@ -275,7 +275,7 @@ class HorseWorker(Worker):
         self.set_state(WorkerStatus.BUSY)  # so that a stop waits for the horse
         with self.connection.pipeline(transaction=False) as pipeline:
             job.prepare_for_execution(self.name, pipeline)
-            pipeline.expire(job.key, round(job.timeout or 0) + BACKSTOP_SECONDS)  # where nobody is left to delete it
+            pipeline.expire(job.key, round(job.timeout or 0) + BACKSTOP_SECONDS)  # if no process is left to delete it
             pipeline.lrem(Queue(job.origin, connection=self.connection).intermediate_queue_key, 1, job.id)
             pipeline.execute()
         return execution

@@ -60,7 +60,7 @@ def lost(deployment: Deployment, ledger: Ledger) -> None:
                 if client.get(key) == MODEL:
                     client.delete(key) if how == "deleted" else client.set(key, b"b" + MODEL[1:])
             ledger.faults[f"the bytes of a model {how}"] += 1
-            if how == "changed":  # which nobody sees before a worker reads them
+            if how == "changed":  # which shows only when a worker reads them
                 doomed = caller.final(caller.create("answer", seed=100 + number))
                 if doomed is None or doomed.failure.reason != LOST:
                     ledger.broke(Broken.LOST, f"a diagnosis over changed bytes did not end as ARTIFACT_LOST: {doomed}")

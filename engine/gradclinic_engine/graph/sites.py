@@ -25,7 +25,7 @@ class StaticSite:
         reads: Atoms that it reads: sites and, negative, sources.
         span: The outputs outside the flat region, for saturating ops.
         off_margin: For ops that switch units off, as ReLU does: how far below zero such a unit's outputs may lie.
-        acts_as: The operator that this one amounts to together with those before it; "" where it stands for itself.
+        acts_as: The operator that this one amounts to together with those before it; "" where it is just itself.
         channels_first: Its units are along dimension 1 also in three dimensions.
         arguments: Atoms that each argument of the op holds, by position; empty for what is no tensor.
     """

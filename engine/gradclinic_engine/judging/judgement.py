@@ -105,7 +105,7 @@ def _rank(finding: Finding) -> tuple[int, int, int, str]:
 
 
 def _grouped(ranked: list[Finding]) -> list[Finding]:
-    """Of more than `MAX_ALIKE` findings of one code and severity, the last one stands for all that would follow."""
+    """Of more than `MAX_ALIKE` findings of one code and severity, the last one represents all that would follow."""
     alike: defaultdict[tuple[str, Severity], list[Finding]] = defaultdict(list)
     for finding in ranked:
         alike[finding.code, finding.severity].append(finding)

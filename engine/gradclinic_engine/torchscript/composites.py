@@ -17,7 +17,7 @@ SOFTSIGN, RECTIFIER = "aten::softsign", "aten::relu"
 
 
 def acts_as(drafts: Sequence[SiteDraft], draft: SiteDraft) -> str:
-    """The operator that a site amounts to together with those before it; "" where it stands for itself."""
+    """The operator that a site amounts to together with those before it; "" where it is just itself."""
     look = _LOOKS.get(_op(draft).formula)
     return look(drafts, draft) if look is not None else ""
 

@@ -139,7 +139,7 @@ def _quiet() -> Iterator[None]:
 
     TorchScript announces its own end and tells where tracing bakes values in
     (the note does so, too), and it reads every property of a module, also
-    deprecated ones that nobody asked for.
+    deprecated ones that the caller does not use.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
